@@ -1,0 +1,96 @@
+"""What the log holds: revisions and their records, as plain immutable data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from lifecycle.changes import ChangeSet, Operation
+
+__all__ = ["FORMAT", "Position", "Record", "Revision"]
+
+FORMAT = 1
+"""The version of the record format this release writes; every record carries its own."""
+
+
+class Position(NamedTuple):
+    """Where a record stands in its store; positions order records, newest last."""
+
+    seq: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """Everything one database transaction recorded: who, when, why, in which context.
+
+    ``seq`` orders the revisions of one store and is ``None`` until the store has assigned it.
+    ``id`` (uuid7) names the revision wherever it is stored. ``at`` is aware, in UTC, to the
+    microsecond. ``group`` joins the revisions of several databases that belong together.
+    ``context`` holds JSON values only.
+    """
+
+    id: UUID
+    at: datetime
+    seq: int | None = None
+    actor: str | None = None
+    actor_label: str | None = None
+    reason: str | None = None
+    source: str | None = None
+    request_id: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    origin: str | None = None
+    group: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A changeset as stored: one object's changes in one flush or document write.
+
+    ``key`` is the object's identity after the change. ``former_key`` is its identity before it,
+    and is set only when the change moved the object to another key. ``label`` is what the object
+    called itself at that moment. ``n`` orders the records of one revision.
+    """
+
+    revision: Revision
+    n: int
+    entity: str
+    key: str
+    operation: Operation
+    changes: ChangeSet
+    former_key: str | None = None
+    label: str | None = None
+    format: int = FORMAT
+
+    @property
+    def id(self) -> str:
+        """The record's name in every store it is copied to: ``<revision id>.<n>``."""
+        return f"{self.revision.id}.{self.n}"
+
+    @property
+    def position(self) -> Position:
+        """Where the record stands in the store it was read from.
+
+        Raises ``ValueError`` for a record that has not been stored.
+        """
+        if self.revision.seq is None:
+            raise ValueError(f"record {self.id} has no position: it has not been stored yet")
+        return Position(self.revision.seq, self.n)
+
+    @property
+    def at(self) -> datetime:
+        """When its revision was made, in UTC."""
+        return self.revision.at
+
+    @property
+    def actor(self) -> str | None:
+        """The stable id of who did it, ``None`` when nobody was named."""
+        return self.revision.actor
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in the actor's words."""
+        return self.revision.reason

@@ -1,0 +1,110 @@
+"""The protocol of an audit store: where revisions live.
+
+A store appends whole revisions and answers bounded questions about them, newest or oldest first.
+No method can ask for a full count or skip by offset, so no page built on a store can either.
+``lifecycle.testing`` holds the contract suite that proves an implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from lifecycle.audit.records import Position, Record, Revision
+from lifecycle.changes import Operation
+
+__all__ = ["AuditStore", "Page", "Query"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which records are wanted; every part that is given must hold.
+
+    ``key`` matches records whose object had that key before or after the change, and needs
+    ``entity``. ``since`` is inclusive and ``until`` exclusive; both are aware. ``upto`` is the last
+    position included. ``revision``, ``request_id`` and ``group`` match those of the revision.
+    """
+
+    entity: str | None = None
+    key: str | None = None
+    operation: Operation | None = None
+    actor: str | None = None
+    revision: UUID | None = None
+    request_id: str | None = None
+    group: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    upto: Position | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and self.entity is None:
+            raise ValueError(f"a query for key {self.key!r} needs the entity the key belongs to")
+        for name in ("since", "until"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError(f"{name}={moment!r} has no time zone; give an aware datetime")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records in order, and where to go on: ``next`` is ``None`` when these were the last."""
+
+    records: tuple[Record, ...]
+    next: Position | None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+@runtime_checkable
+class AuditStore(Protocol):
+    """Where revisions live. Every method may raise ``StoreUnreachable`` or ``TablesMissing``."""
+
+    def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
+        """Store a revision with its records, all or nothing, and return it with its ``seq``.
+
+        Appending a revision whose id is stored already adds nothing and returns the stored one:
+        a delivery may be repeated.
+        """
+        ...
+
+    def page(
+        self,
+        query: Query,
+        *,
+        after: Position | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Page:
+        """At most ``limit`` matching records that come after position ``after`` in that order."""
+        ...
+
+    def scan(self, query: Query) -> Iterator[Record]:
+        """Every matching record, oldest first, streamed in flat memory."""
+        ...
+
+    def count_at_most(self, query: Query, n: int) -> int:
+        """How many records match, counting no further than ``n``."""
+        ...
+
+    def revision(self, id: UUID) -> Revision | None:
+        """The revision of that id, ``None`` when the store has none such."""
+        ...
+
+    def revision_at(self, moment: datetime) -> Revision | None:
+        """The newest revision made at or before an aware moment, ``None`` when there is none."""
+        ...
+
+    def entities(self) -> list[str]:
+        """The names of the entities that have records, sorted, found without a full scan."""
+        ...
+
+    def check(self) -> None:
+        """Return when the store can be read; else raise ``StoreUnreachable`` or ``TablesMissing``."""
+        ...

@@ -1,0 +1,102 @@
+"""Every error this package raises on purpose, under one base class.
+
+::
+
+    LifecycleError
+    ├── ConfigurationError        the set-up is wrong; raised while setting up
+    │   ├── InstallError          a target cannot be installed, or is installed already
+    │   └── HookDefinitionError   a hook, its condition or its target cannot work
+    ├── Veto                      a hook refused a write
+    ├── HookLoopError             hooks keep changing each other's objects
+    ├── FrozenChangesError        a changeset was changed after it had been written
+    ├── ConflictError             changes do not fit the state they are applied to
+    ├── RecordingError            a write could not be recorded truthfully
+    │   └── EncodingError         a value has no exact representation in the log
+    ├── StoreError                the audit store cannot do what was asked
+    │   ├── StoreUnreachable      no connection to it
+    │   └── TablesMissing         it is there, its tables are not
+    └── HistoryError              a question to the history cannot be answered
+        └── UnknownRevision       no such revision in the store
+
+Each message names the object concerned, the cause and the next step.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "ConflictError",
+    "EncodingError",
+    "FrozenChangesError",
+    "HistoryError",
+    "HookDefinitionError",
+    "HookLoopError",
+    "InstallError",
+    "LifecycleError",
+    "RecordingError",
+    "StoreError",
+    "StoreUnreachable",
+    "TablesMissing",
+    "UnknownRevision",
+    "Veto",
+]
+
+
+class LifecycleError(Exception):
+    """The base of every error raised on purpose by this package."""
+
+
+class ConfigurationError(LifecycleError):
+    """The set-up is wrong; raised at the earliest moment that can be known."""
+
+
+class InstallError(ConfigurationError):
+    """A target cannot be installed or uninstalled; nothing of it was left half done."""
+
+
+class HookDefinitionError(ConfigurationError):
+    """A hook's signature, condition or target cannot work."""
+
+
+class Veto(LifecycleError):
+    """A hook refused the write; the session stays usable and its objects stay dirty."""
+
+
+class HookLoopError(LifecycleError):
+    """Hooks keep changing each other's objects and never come to rest."""
+
+
+class FrozenChangesError(LifecycleError):
+    """A changeset was to be changed after its values had been written."""
+
+
+class ConflictError(LifecycleError):
+    """Changes do not fit the state, or the earlier changes, they are applied to."""
+
+
+class RecordingError(LifecycleError):
+    """A write could not be recorded truthfully, so it was not let through."""
+
+
+class EncodingError(RecordingError):
+    """A value has no exact representation in the log."""
+
+
+class StoreError(LifecycleError):
+    """The audit store cannot do what was asked of it."""
+
+
+class StoreUnreachable(StoreError):
+    """No connection to the audit store could be made."""
+
+
+class TablesMissing(StoreError):
+    """The audit store is there, but its tables are not."""
+
+
+class HistoryError(LifecycleError):
+    """A question to the history cannot be answered."""
+
+
+class UnknownRevision(HistoryError):
+    """The store holds no such revision."""
