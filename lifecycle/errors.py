@@ -18,7 +18,8 @@
     └── HistoryError              a question to the history cannot be answered
         └── UnknownRevision       no such revision in the store
 
-Each message names the object concerned, the cause and the next step.
+Each message names the object concerned, the cause and the next step. Warnings have a base of
+their own: `LifecycleWarning`, with `UnrecordedWriteWarning` below it.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ __all__ = [
     "HookLoopError",
     "InstallError",
     "LifecycleError",
+    "LifecycleWarning",
     "RecordingError",
     "StoreError",
     "StoreUnreachable",
     "TablesMissing",
     "UnknownRevision",
+    "UnrecordedWriteWarning",
     "Veto",
 ]
 
@@ -100,3 +103,11 @@ class HistoryError(LifecycleError):
 
 class UnknownRevision(HistoryError):
     """The store holds no such revision."""
+
+
+class LifecycleWarning(UserWarning):
+    """The base of every warning given by this package."""
+
+
+class UnrecordedWriteWarning(LifecycleWarning):
+    """A write changed recorded objects, and the log does not have it."""

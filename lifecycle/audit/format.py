@@ -1,0 +1,160 @@
+"""The record format: a changeset as text, and back, exactly.
+
+Format 1 is one JSON object of paths. Values are as `lifecycle.codec` encodes them::
+
+    insert   {"name": "Ann", "born": {"$day": "1990-02-28"}}            the new values
+    delete   {"name": "Ann", "born": {"$day": "1990-02-28"}}            the old values
+    update   {"name": ["Ann", "Eve"],                                   old and new
+              "tags": {"added": ["new"], "removed": []},
+              "lines": {"steps": [{"index": 2, "removed": [], "inserted": ["x"]},
+                                  {"within": {"0.qty": [1, 2]}}]}}
+
+In an insert or delete, a path with more to it than its one value has it in the form of an update,
+tagged ``$delta``. Where a path cannot be a JSON key, having a lone surrogate, the object becomes
+a list of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from lifecycle import codec
+from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
+from lifecycle.errors import HistoryError
+from lifecycle.markers import ABSENT
+
+__all__ = ["dump", "load"]
+
+_DELTA: Final = "$delta"
+
+
+def dump(changes: ChangeSet) -> str:
+    """The text of a changeset, in the newest format. Raises ``EncodingError``, as the codec does.
+
+    It runs for every recorded object of every flush.
+    """
+    encode = codec.encode
+    if changes.operation is Operation.INSERT:
+        body = {
+            path: encode(delta.new)
+            if type(delta) is Change and delta.old is ABSENT
+            else {_DELTA: _dump_delta(delta)}
+            for path, delta in changes.items()
+        }
+    elif changes.operation is Operation.DELETE:
+        body = {
+            path: encode(delta.old)
+            if type(delta) is Change and delta.new is ABSENT
+            else {_DELTA: _dump_delta(delta)}
+            for path, delta in changes.items()
+        }
+    else:
+        body = {path: _dump_delta(delta) for path, delta in changes.items()}
+    return codec.to_text(_dump_paths(body))
+
+
+def _dump_paths(body: dict[str, Any]) -> Any:
+    if codec.is_text("".join(body)):
+        return body
+    return [[codec.encode(path), delta] for path, delta in body.items()]
+
+
+def _dump_delta(delta: Delta) -> Any:
+    if type(delta) is Change:
+        return [codec.encode(delta.old), codec.encode(delta.new)]
+    if isinstance(delta, SetEdit):
+        return {"added": _dump_set(delta.added), "removed": _dump_set(delta.removed)}
+    assert isinstance(delta, ListEdit)
+    return {"steps": [_dump_step(step) for step in delta.steps]}
+
+
+def _dump_set(elements: frozenset[Any]) -> Any:
+    return codec.encode(elements)["$frozenset"]  # sorted, so that equal sets have equal texts
+
+
+def _dump_step(step: Splice | Within) -> dict[str, Any]:
+    if isinstance(step, Within):
+        return {
+            "within": _dump_paths({path: _dump_delta(delta) for path, delta in step.deltas.items()})
+        }
+    return {
+        "index": step.index,
+        "removed": codec.encode(list(step.removed)),
+        "inserted": codec.encode(list(step.inserted)),
+    }
+
+
+def load(text: str, operation: Operation, format: int) -> ChangeSet:
+    """The changeset of a text that was written in a format.
+
+    Raises ``HistoryError`` for a format this release does not know, and for a damaged text.
+    """
+    loader = _LOADERS.get(format)
+    if loader is None:
+        raise HistoryError(
+            f"it is written in record format {format} and this release of lifecycle reads "
+            f"{', '.join(map(str, _LOADERS))}; the release that wrote it, or a newer one, is needed"
+        )
+    body = codec.from_text(text)
+    try:
+        return ChangeSet(loader(body, operation), operation)
+    except (AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        raise HistoryError(
+            f"its changes are not in record format {format} ({error!r}): they were altered after "
+            "they were written; compare them with a backup"
+        ) from error
+
+
+def _load_1(body: Any, operation: Operation) -> dict[str, Delta]:
+    read: Callable[[Any], Delta] = {
+        Operation.INSERT: _load_inserted,
+        Operation.DELETE: _load_deleted,
+        Operation.UPDATE: _load_delta,
+    }[operation]
+    return {path: read(found) for path, found in _load_paths(body).items()}
+
+
+def _load_paths(body: Any) -> Mapping[str, Any]:
+    if isinstance(body, list):
+        return {codec.decode(path): found for path, found in body}
+    return body
+
+
+def _load_inserted(found: Any) -> Delta:
+    if isinstance(found, dict) and _DELTA in found:
+        return _load_delta(found[_DELTA])
+    return Change(ABSENT, codec.decode(found))
+
+
+def _load_deleted(found: Any) -> Delta:
+    if isinstance(found, dict) and _DELTA in found:
+        return _load_delta(found[_DELTA])
+    return Change(codec.decode(found), ABSENT)
+
+
+def _load_delta(found: Any) -> Delta:
+    if isinstance(found, list):
+        old, new = found
+        return Change(codec.decode(old), codec.decode(new))
+    if "steps" in found:
+        return ListEdit(tuple(_load_step(step) for step in found["steps"]))
+    return SetEdit(_load_set(found["added"]), _load_set(found["removed"]))
+
+
+def _load_set(elements: list[Any]) -> frozenset[Any]:
+    return frozenset(map(codec.decode, elements))
+
+
+def _load_step(found: dict[str, Any]) -> Splice | Within:
+    if "within" in found:
+        inside = _load_paths(found["within"])
+        return Within({path: _load_delta(delta) for path, delta in inside.items()})
+    return Splice(
+        found["index"],
+        tuple(map(codec.decode, found["removed"])),
+        tuple(map(codec.decode, found["inserted"])),
+    )
+
+
+_LOADERS: Final[dict[int, Callable[[Any, Operation], dict[str, Delta]]]] = {1: _load_1}

@@ -1,0 +1,243 @@
+"""Asking the log: what happened to an object, and how it stood at some time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+from lifecycle.audit.records import Position, Record, Revision
+from lifecycle.audit.store import AuditStore, Query
+from lifecycle.changes import Operation, split_path
+from lifecycle.errors import HistoryError, UnknownRevision
+from lifecycle.keys import key_text
+from lifecycle.markers import UNKNOWN
+
+__all__ = ["History", "Names", "State", "When", "literal_key"]
+
+When: TypeAlias = datetime | Revision | Record | UUID | str
+"""A time in the log: an aware datetime, a revision, its id, or one record of it."""
+
+_LAST: Final = sys.maxsize
+
+
+class Names(Protocol):
+    """Knows the registered names of models and the keys of their objects."""
+
+    def entity(self, model: type | str) -> str:
+        """The registered name of a model class, or of a name itself."""
+        ...
+
+    def key(self, model: type | str, identity: Any) -> str:
+        """The text of an identity of a model."""
+        ...
+
+    def subject(self, instance: Any) -> tuple[str, str]:
+        """An object's entity and key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """An object as it stood at some time: its fields' values as the log holds them.
+
+    ``complete`` is false when the log does not reach back to the object's insert; fields that
+    have not changed since are then missing from ``values``.
+    """
+
+    entity: str
+    key: str
+    values: Mapping[str, Any]
+    label: str | None
+    position: Position
+    complete: bool
+
+    def __getitem__(self, field: str) -> Any:
+        return self.values[field]
+
+
+class History:
+    """Questions to the log of one Lifecycle.
+
+    Models are given as classes or by their registered names, objects by what the mapper calls
+    their identity (a tuple for a composite key). Every question is answered from the log alone, so
+    objects that are gone can be asked about like any other.
+    """
+
+    def __init__(self, store: Callable[[], AuditStore], names: Names) -> None:
+        self._store = store
+        self._names = names
+
+    def of(self, target: Any, identity: Any = None) -> Iterator[Record]:
+        """Every record of one object, newest first, back over changes of its key.
+
+        ``of(obj)`` for an object at hand, ``of(Model, identity)`` for any.
+        Raises ``HistoryError`` for a class that is not mapped or an object without identity.
+        """
+        if identity is None and not isinstance(target, type | str):
+            entity, key = self._names.subject(target)
+        else:
+            entity, key = self._subject(target, identity)
+        return self._records_of(entity, key, upto=None)
+
+    def find(
+        self,
+        model: type | str | None = None,
+        *,
+        operation: str | None = None,
+        actor: str | None = None,
+        revision: UUID | str | Revision | None = None,
+        request_id: str | None = None,
+        group: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = True,
+    ) -> Iterator[Record]:
+        """Every record that matches all that is given, fetched page by page as it is read.
+
+        ``since`` is inclusive and ``until`` exclusive; both are aware.
+        """
+        query = Query(
+            entity=None if model is None else self._names.entity(model),
+            operation=None if operation is None else Operation(operation),
+            actor=actor,
+            revision=None if revision is None else _revision_id(revision),
+            request_id=request_id,
+            group=group,
+            since=since,
+            until=until,
+        )
+        return self._pages(query, newest_first=newest_first)
+
+    def revision(self, id: UUID | str) -> Revision:
+        """The revision of that id. Raises ``UnknownRevision`` when there is none such."""
+        found = self._store().revision(_revision_id(id))
+        if found is None:
+            raise UnknownRevision(f"the audit store has no revision {id}")
+        return found
+
+    def as_of(self, target: type | str, identity: Any, when: When) -> State | None:
+        """An object as it stood right after ``when``; ``None`` when there was none."""
+        entity, key = self._subject(target, identity)
+        upto = self._position(when)
+        if upto is None:
+            return None
+        steps: list[Record] = []
+        for record in self._records_of(entity, key, upto):
+            if not steps and (record.operation is Operation.DELETE or record.key != key):
+                return None
+            if record.operation is Operation.DELETE:
+                break
+            steps.append(record)
+            if record.operation is Operation.INSERT:
+                break
+        state: State | None = None
+        for record in reversed(steps):
+            state = _after(record, state)
+        return state
+
+    def snapshot(self, model: type | str, at: When | None = None) -> dict[str, State]:
+        """Every object of a model as it stood right after ``at``, or as the log leaves it, by key.
+
+        Reads every record of the model up to then, and holds one state per object.
+        """
+        upto = None
+        if at is not None:
+            upto = self._position(at)
+            if upto is None:
+                return {}
+        states: dict[str, State] = {}
+        for record in self._store().scan(Query(entity=self._names.entity(model), upto=upto)):
+            before = states.pop(record.former_key or record.key, None)
+            if record.operation is not Operation.DELETE:
+                states[record.key] = _after(record, before)
+        return states
+
+    # --- finding the way ---
+
+    def _subject(self, target: Any, identity: Any) -> tuple[str, str]:
+        if identity is None:
+            raise HistoryError(f"whose history? give an identity: history.of({target!r}, identity)")
+        return self._names.entity(target), self._names.key(target, identity)
+
+    def _records_of(self, entity: str, key: str, upto: Position | None) -> Iterator[Record]:
+        """An object's records, newest first, on to the key it had before when it was moved."""
+        while True:
+            query = Query(entity=entity, key=key, upto=upto)
+            for record in self._pages(query):
+                yield record
+                if record.key == key and record.former_key not in (None, key):
+                    break
+            else:
+                return
+            assert record.former_key is not None
+            key, upto = record.former_key, _just_before(record.position)
+
+    def _pages(self, query: Query, *, newest_first: bool = True) -> Iterator[Record]:
+        store, after = self._store(), None
+        while True:
+            page = store.page(query, after=after, limit=200, newest_first=newest_first)
+            yield from page
+            if page.next is None:
+                return
+            after = page.next
+
+    def _position(self, when: When) -> Position | None:
+        """The last position that counts; ``None`` when the log had not begun."""
+        if isinstance(when, Record):
+            return when.position
+        if isinstance(when, datetime):
+            revision = self._store().revision_at(when)
+            return None if revision is None else _end_of(revision)
+        if isinstance(when, Revision):
+            return _end_of(when if when.seq is not None else self.revision(when.id))
+        return _end_of(self.revision(_revision_id(when)))
+
+
+def _end_of(revision: Revision) -> Position:
+    if revision.seq is None:
+        raise HistoryError(f"revision {revision.id} has not been stored yet")
+    return Position(revision.seq, _LAST)
+
+
+def _just_before(position: Position) -> Position:
+    """The last position before another; there need not be a record at it."""
+    return Position(position.seq, position.n - 1)
+
+
+def _revision_id(id: UUID | str | Revision) -> UUID:
+    if isinstance(id, Revision):
+        return id.id
+    if isinstance(id, UUID):
+        return id
+    try:
+        return UUID(id)
+    except ValueError:
+        raise UnknownRevision(f"{id!r} is no revision id: those are UUIDs") from None
+
+
+def _after(record: Record, before: State | None) -> State:
+    complete = record.operation is Operation.INSERT or (before is not None and before.complete)
+    values: dict[str, Any] = {} if before is None else dict(before.values)
+    if not complete:  # a field not seen yet has some value: edits to it leave it unknown
+        for path in record.changes:
+            values.setdefault(split_path(path)[0], UNKNOWN)
+    return State(
+        entity=record.entity,
+        key=record.key,
+        values=MappingProxyType(record.changes.applied_to(values)),
+        label=record.label,
+        position=record.position,
+        complete=complete,
+    )
+
+
+def literal_key(identity: Any) -> str:
+    """The key of an identity of a model that is known by name only."""
+    if isinstance(identity, str):
+        return identity
+    return key_text(identity if isinstance(identity, tuple) else (identity,))

@@ -1,0 +1,1 @@
+"""Implementations of `lifecycle.audit.store.AuditStore`; each module imports only its own driver."""

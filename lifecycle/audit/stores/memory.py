@@ -1,0 +1,123 @@
+"""An audit store in this process's memory, for tests and for trying things out."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+from operator import attrgetter
+from threading import Lock
+from uuid import UUID
+
+from lifecycle.audit.records import Position, Record, Revision
+from lifecycle.audit.store import Page, Query
+from lifecycle.errors import StoreError
+
+__all__ = ["MemoryStore"]
+
+_POSITION = attrgetter("position")
+
+
+class MemoryStore:
+    """An `AuditStore` that keeps everything in lists and forgets it with the process.
+
+    Safe to use from several threads. Questions read every record: it is not for production.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._revisions: list[Revision] = []  # in the order of their seq, which is their index + 1
+        self._by_id: dict[UUID, Revision] = {}
+        self._records: list[Record] = []  # in the order of their positions
+
+    def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
+        with self._lock:
+            stored = self._by_id.get(revision.id)
+            if stored is not None:
+                return stored
+            ordered = sorted(records, key=lambda record: record.n)
+            _refuse_twins(revision, ordered)
+            stored = replace(revision, seq=len(self._revisions) + 1)
+            self._revisions.append(stored)
+            self._by_id[stored.id] = stored
+            self._records.extend(replace(record, revision=stored) for record in ordered)
+            return stored
+
+    def page(
+        self,
+        query: Query,
+        *,
+        after: Position | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Page:
+        if limit < 1:
+            raise ValueError(f"a page of {limit} records is none; limit must be at least 1")
+        candidates = self._newest_first(after) if newest_first else self._oldest_first(after)
+        matching = (record for record in candidates if _matches(query, record))
+        found = tuple(islice(matching, limit + 1))
+        more = len(found) > limit
+        return Page(found[:limit], found[limit - 1].position if more else None)
+
+    def _newest_first(self, after: Position | None) -> list[Record]:
+        with self._lock:
+            end = None if after is None else bisect_left(self._records, after, key=_POSITION)
+            return self._records[:end][::-1]
+
+    def _oldest_first(self, after: Position | None = None) -> list[Record]:
+        with self._lock:
+            start = None if after is None else bisect_right(self._records, after, key=_POSITION)
+            return self._records[start:]
+
+    def scan(self, query: Query) -> Iterator[Record]:
+        return (record for record in self._oldest_first() if _matches(query, record))
+
+    def count_at_most(self, query: Query, n: int) -> int:
+        return sum(1 for _ in islice(self.scan(query), n))
+
+    def revision(self, id: UUID) -> Revision | None:
+        with self._lock:
+            return self._by_id.get(id)
+
+    def revision_at(self, moment: datetime) -> Revision | None:
+        with self._lock:
+            made = [revision for revision in reversed(self._revisions) if revision.at <= moment]
+        return max(made, key=attrgetter("at"), default=None)
+
+    def entities(self) -> list[str]:
+        with self._lock:
+            return sorted({record.entity for record in self._records})
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+
+def _refuse_twins(revision: Revision, ordered: Sequence[Record]) -> None:
+    numbers = [record.n for record in ordered]
+    if len(set(numbers)) < len(numbers):
+        raise StoreError(
+            f"revision {revision.id} was not stored: two of its records have the same n "
+            f"({numbers}); number them 0, 1, 2, …"
+        )
+
+
+def _matches(query: Query, record: Record) -> bool:
+    """Whether every part of the query that is given holds for the record."""
+    revision = record.revision
+    wanted_and_found = (
+        (query.entity, record.entity),
+        (query.operation, record.operation),
+        (query.actor, revision.actor),
+        (query.revision, revision.id),
+        (query.request_id, revision.request_id),
+        (query.group, revision.group),
+    )
+    return (
+        all(wanted is None or wanted == found for wanted, found in wanted_and_found)
+        and (query.key is None or query.key in (record.key, record.former_key))
+        and (query.since is None or query.since <= revision.at)
+        and (query.until is None or revision.at < query.until)
+        and (query.upto is None or record.position <= query.upto)
+    )

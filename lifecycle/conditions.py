@@ -1,0 +1,193 @@
+"""When a hook runs: conditions on the changes it would be told of.
+
+``when="status"`` and its kin make these; they are joined with ``&``, ``|`` and ``~``. A condition
+is evaluated just before its hook, so it sees what earlier hooks have set, and evaluates no more of
+itself than it needs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lifecycle.changes import Change, ChangeSet, same
+from lifecycle.errors import HookDefinitionError
+from lifecycle.markers import UNKNOWN
+
+__all__ = ["AnyOf", "Becomes", "Changed", "Condition", "Was", "any_of", "condition_of"]
+
+
+class Condition(ABC):
+    """A question to a changeset that is answered with yes or no."""
+
+    @abstractmethod
+    def holds(self, changes: ChangeSet) -> bool:
+        """Whether the hook is to run for these changes."""
+
+    @abstractmethod
+    def fields(self) -> frozenset[str]:
+        """The fields, or paths, it asks about."""
+
+    def __and__(self, other: Condition) -> Condition:
+        return _Both(self, other)
+
+    def __or__(self, other: Condition) -> Condition:
+        return _Either(self, other)
+
+    def __invert__(self) -> Condition:
+        return _Not(self)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AnyOf:
+    """Several values, one of which must match."""
+
+    values: tuple[Any, ...]
+
+    def __init__(self, *values: Any) -> None:
+        object.__setattr__(self, "values", values)
+
+
+def any_of(*values: Any) -> AnyOf:
+    """One of these values, for ``was=`` and ``becomes=``."""
+    return AnyOf(*values)
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, AnyOf):
+        return any(_matches(value, one) for one in wanted.values)
+    if value is UNKNOWN or wanted is UNKNOWN:
+        return value is wanted
+    return same(value, wanted) or bool(value == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Condition):
+    """The value at a field or path changes."""
+
+    field: str
+
+    def holds(self, changes: ChangeSet) -> bool:
+        return changes.touches(self.field)
+
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.field})
+
+
+@dataclass(frozen=True, slots=True)
+class Was(Condition):
+    """The value at a field or path changes, from this one (or one of `any_of` these)."""
+
+    field: str
+    value: Any
+
+    def holds(self, changes: ChangeSet) -> bool:
+        delta = changes.get(self.field)
+        return isinstance(delta, Change) and _matches(delta.old, self.value)
+
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.field})
+
+
+@dataclass(frozen=True, slots=True)
+class Becomes(Condition):
+    """The value at a field or path changes, to this one (or one of `any_of` these)."""
+
+    field: str
+    value: Any
+
+    def holds(self, changes: ChangeSet) -> bool:
+        delta = changes.get(self.field)
+        return isinstance(delta, Change) and _matches(delta.new, self.value)
+
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.field})
+
+
+@dataclass(frozen=True, slots=True)
+class _Both(Condition):
+    left: Condition
+    right: Condition
+
+    def holds(self, changes: ChangeSet) -> bool:
+        return self.left.holds(changes) and self.right.holds(changes)
+
+    def fields(self) -> frozenset[str]:
+        return self.left.fields() | self.right.fields()
+
+
+@dataclass(frozen=True, slots=True)
+class _Either(Condition):
+    left: Condition
+    right: Condition
+
+    def holds(self, changes: ChangeSet) -> bool:
+        return self.left.holds(changes) or self.right.holds(changes)
+
+    def fields(self) -> frozenset[str]:
+        return self.left.fields() | self.right.fields()
+
+
+@dataclass(frozen=True, slots=True)
+class _Not(Condition):
+    condition: Condition
+
+    def holds(self, changes: ChangeSet) -> bool:
+        return not self.condition.holds(changes)
+
+    def fields(self) -> frozenset[str]:
+        return self.condition.fields()
+
+
+class _NotGiven:
+    def __repr__(self) -> str:
+        return "not given"
+
+
+NOT_GIVEN: Final[Any] = _NotGiven()
+"""Stands for a keyword that was left out, so that every value, ``None`` included, can be given."""
+
+
+def condition_of(
+    when: str | tuple[str, ...] | Condition | None, was: Any, becomes: Any
+) -> Condition | None:
+    """The condition a decorator's keywords stand for, ``None`` when there is none.
+
+    Raises ``HookDefinitionError`` for keywords that do not go together.
+    """
+    if isinstance(when, Condition):
+        condition: Condition | None = when
+    elif when is None:
+        condition = None
+    else:
+        condition = _any_changed(when)
+    if was is NOT_GIVEN and becomes is NOT_GIVEN:
+        return condition
+    if not isinstance(when, str):
+        raise HookDefinitionError(
+            f"was= and becomes= ask about one field, but when={when!r} names none or several: "
+            "give when='field', or join conditions from lifecycle.conditions with & and |"
+        )
+    parts: list[Condition] = []
+    if was is not NOT_GIVEN:
+        parts.append(Was(when, was))
+    if becomes is not NOT_GIVEN:
+        parts.append(Becomes(when, becomes))
+    return parts[0] if len(parts) == 1 else _Both(*parts)
+
+
+def _any_changed(when: Any) -> Condition:
+    names = (when,) if isinstance(when, str) else when
+    if not isinstance(names, tuple | list) or not names:
+        raise HookDefinitionError(
+            f"when={when!r} is no condition: give a field name, a tuple of them, "
+            "or an object from lifecycle.conditions"
+        )
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise HookDefinitionError(f"when={when!r} holds {name!r}, which is no field name")
+    condition: Condition = Changed(names[0])
+    for name in names[1:]:
+        condition |= Changed(name)
+    return condition

@@ -1,0 +1,137 @@
+"""From a moment to the hooks that run: compiled once per class, then one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from lifecycle.changes import Delta, Operation, split_path
+from lifecycle.errors import HookDefinitionError
+from lifecycle.hooks import Hook, model_hooks, subscribed_hooks
+from lifecycle.moments import Event, Moment
+
+__all__ = ["Dispatcher", "Plan", "Seen", "run", "settle"]
+
+Plan: TypeAlias = Mapping[Moment, tuple[Hook, ...]]
+"""The hooks of one class by moment, in the order they run; a moment without hooks is missing."""
+
+Seen: TypeAlias = dict[Hook, dict[str, Delta]]
+"""The changes of one object as each of its hooks last left them."""
+
+
+class Dispatcher:
+    """Knows every listener, and which hooks a class has at which moment.
+
+    Safe for threads: listeners and plans are replaced, never changed, so a flush that runs while
+    another thread subscribes sees the listeners from before or from after, never half of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock: Final = Lock()
+        self._listeners: tuple[Hook, ...] = ()
+        self._plans: dict[type, Plan] = {}
+        self._fields: dict[type, Collection[str]] = {}
+
+    def subscribe(self, listener: Any) -> None:
+        """Add a marked function, or an object or class with marked methods.
+
+        Raises ``HookDefinitionError``, and adds nothing, when one of its hooks cannot work.
+        """
+        hooks = subscribed_hooks(listener)
+        with self._lock:
+            for hook in hooks:
+                for cls, fields in self._fields.items():
+                    if hook.concerns(cls) and hook.mark.targets:
+                        _check_fields(hook, cls, fields)
+            self._listeners = (*self._listeners, *hooks)
+            self._plans = {}
+
+    def known(self, cls: type, fields: Collection[str]) -> Plan:
+        """Tell of a mapped class and its field names, and get its plan.
+
+        Raises ``HookDefinitionError`` when a hook's condition asks about a field it does not have.
+        """
+        with self._lock:
+            for hook in self._hooks_for(cls):
+                if hook.mark.targets or hook not in self._listeners:
+                    _check_fields(hook, cls, fields)
+            self._fields[cls] = fields
+        return self.plan(cls)
+
+    def plan(self, cls: type) -> Plan:
+        """The hooks of a class; compiled at first use and after every new subscription."""
+        plans = self._plans
+        plan = plans.get(cls)
+        if plan is None:
+            # Into the dict taken above: if someone subscribes meanwhile, it is thrown away whole.
+            plan = plans[cls] = _plan(self._hooks_for(cls))
+        return plan
+
+    def _hooks_for(self, cls: type) -> list[Hook]:
+        return [*model_hooks(cls), *(hook for hook in self._listeners if hook.concerns(cls))]
+
+
+def _plan(hooks: list[Hook]) -> Plan:
+    by_moment: dict[Moment, list[Hook]] = {}
+    for hook in hooks:
+        by_moment.setdefault(hook.mark.moment, []).append(hook)
+    return MappingProxyType(
+        {
+            moment: tuple(sorted(found, key=lambda hook: -hook.mark.priority))
+            for moment, found in by_moment.items()
+        }
+    )
+
+
+def _check_fields(hook: Hook, cls: type, fields: Collection[str]) -> None:
+    if hook.mark.condition is None:
+        return
+    for path in hook.mark.condition.fields():
+        if split_path(path)[0] not in fields:
+            raise HookDefinitionError(
+                f"{hook.name}, marked @{hook.mark.moment}, asks about {path!r}, but "
+                f"{cls.__qualname__} has no such field: it has {', '.join(sorted(fields))}"
+            )
+
+
+def run(hooks: tuple[Hook, ...], event: Event) -> None:
+    """Run hooks for one event, in order; the one hot loop.
+
+    A hook that raises stops the rest; its error goes on with a note that names hook and object.
+    """
+    for hook in hooks:
+        condition = hook.mark.condition
+        if condition is None or condition.holds(event.changes):
+            _call(hook, event)
+
+
+def settle(hooks: tuple[Hook, ...], event: Event, seen: Seen) -> list[Hook]:
+    """Run those hooks of a pre moment that have not seen the changes as they are now.
+
+    What one sets shows for the next. A hook has seen the changes as it left them, so it is not
+    called again for what it did itself. Returns the hooks that ran.
+    """
+    changes, ran = event.changes, []
+    for hook in hooks:
+        if event.operation is Operation.UPDATE and not changes:
+            break
+        if seen.get(hook) == changes:
+            continue
+        condition = hook.mark.condition
+        if condition is None or condition.holds(changes):
+            _call(hook, event)
+            changes.refresh()
+            ran.append(hook)
+        seen[hook] = dict(changes)
+    return ran
+
+
+def _call(hook: Hook, event: Event) -> None:
+    event.hook = hook.name
+    try:
+        hook.call(event)
+    except Exception as error:
+        error.add_note(f"raised by the hook {hook.name} at {event.moment} of {event.subject}")
+        raise

@@ -1,0 +1,245 @@
+"""Declaring hooks: decorators that mark functions, and the search for marked functions.
+
+A decorator only marks; nothing is registered globally. A `Hook` is a marked function found on a
+model, or subscribed, and checked to be callable the way it will be called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar, overload
+
+from lifecycle.conditions import NOT_GIVEN, Condition, condition_of
+from lifecycle.errors import HookDefinitionError
+from lifecycle.moments import Event, Moment
+
+__all__ = [
+    "Hook",
+    "Mark",
+    "marks_of",
+    "model_hooks",
+    "post_persist",
+    "post_remove",
+    "post_update",
+    "pre_persist",
+    "pre_remove",
+    "pre_update",
+    "subscribed_hooks",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARKS: Final = "__lifecycle_marks__"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a decorator wrote on a function: when it is to run, for which classes."""
+
+    moment: Moment
+    targets: tuple[type, ...] = ()
+    condition: Condition | None = None
+    priority: int = 0
+
+
+class Decorator(Protocol):
+    """The type of ``pre_persist`` and its siblings."""
+
+    @overload
+    def __call__(self, function: F, /) -> F: ...
+    @overload
+    def __call__(
+        self,
+        *targets: type,
+        when: str | tuple[str, ...] | Condition | None = None,
+        was: Any = ...,
+        becomes: Any = ...,
+        priority: int = 0,
+    ) -> Callable[[F], F]: ...
+
+
+def _decorator(moment: Moment) -> Decorator:
+    def decorator(
+        *targets: Any,
+        when: str | tuple[str, ...] | Condition | None = None,
+        was: Any = NOT_GIVEN,
+        becomes: Any = NOT_GIVEN,
+        priority: int = 0,
+    ) -> Any:
+        if len(targets) == 1 and inspect.isroutine(targets[0]):
+            return _marked(targets[0], Mark(moment))
+        for target in targets:
+            if not isinstance(target, type):
+                raise HookDefinitionError(
+                    f"@{moment}({target!r}): {target!r} is no class; "
+                    "name model classes, or none for all of them"
+                )
+        mark = Mark(moment, targets, condition_of(when, was, becomes), priority)
+        return lambda function: _marked(function, mark)
+
+    decorator.__name__ = decorator.__qualname__ = str(moment)
+    decorator.__doc__ = (
+        f"Mark a function to run at `{moment}`; see `lifecycle.moments` for what it may do.\n\n"
+        "On a model's method give no target. On a free function, or a subscriber's method, name\n"
+        "the classes it is for: none means all. ``when`` is a field, a tuple of fields (any of\n"
+        "them) or a condition; ``was`` and ``becomes`` ask for the values of that one field.\n"
+        "A higher ``priority`` runs first. Raises ``HookDefinitionError`` for what cannot work."
+    )
+    return decorator
+
+
+def _marked(function: Any, mark: Mark) -> Any:
+    if not inspect.isfunction(function):
+        what = "the class" if isinstance(function, type) else type(function).__name__
+        name = getattr(function, "__qualname__", repr(function))
+        raise HookDefinitionError(
+            f"@{mark.moment} cannot mark {what} {name}: put it on a plain function or method"
+            + (", below @staticmethod or @classmethod" if "method" in what else "")
+        )
+    setattr(function, _MARKS, (*marks_of(function), mark))
+    return function
+
+
+pre_persist: Final = _decorator(Moment.PRE_PERSIST)
+post_persist: Final = _decorator(Moment.POST_PERSIST)
+pre_update: Final = _decorator(Moment.PRE_UPDATE)
+post_update: Final = _decorator(Moment.POST_UPDATE)
+pre_remove: Final = _decorator(Moment.PRE_REMOVE)
+post_remove: Final = _decorator(Moment.POST_REMOVE)
+
+
+def marks_of(function: object) -> tuple[Mark, ...]:
+    """The marks the decorators left on a function."""
+    marks: tuple[Mark, ...] = getattr(function, _MARKS, ())
+    return marks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hook:
+    """A marked function with the way to call it: ``call(event)``."""
+
+    name: str
+    mark: Mark
+    call: Callable[[Event], Any]
+
+    def concerns(self, cls: type) -> bool:
+        """Whether it is for that model class: one of its targets, or any when it names none."""
+        return not self.mark.targets or issubclass(cls, self.mark.targets)
+
+
+def model_hooks(cls: type) -> list[Hook]:
+    """The hooks a class declares or inherits, base classes first, then in order of definition.
+
+    A subclass that overrides a hook without its decorator disables it.
+    Raises ``HookDefinitionError`` for one that cannot be called as ``f(self)`` or
+    ``f(self, event)``, or that names targets.
+    """
+    return [
+        _method_hook(cls, owner, name, function, mark)
+        for owner, name, function in _marked_members(cls)
+        for mark in marks_of(function)
+    ]
+
+
+def _marked_members(cls: type) -> Iterator[tuple[type, str, Any]]:
+    for owner in reversed(cls.__mro__):
+        for name, member in list(vars(owner).items()):
+            if marks_of(member) and inspect.getattr_static(cls, name, None) is member:
+                yield owner, name, member
+
+
+def _method_hook(cls: type, owner: type, name: str, function: Any, mark: Mark) -> Hook:
+    label = f"{owner.__qualname__}.{name}"
+    if mark.targets:
+        raise HookDefinitionError(
+            f"{label} is a method of the model {cls.__qualname__}, so its "
+            f"@{mark.moment} must name no target class; it runs for its own class"
+        )
+    _refuse_async(label, mark, function)
+    arguments = _positional(label, mark, function, "f(self) or f(self, event)", (1, 2))
+    if arguments == 1:
+
+        def call(event: Event) -> Any:
+            return function(event.instance)
+
+    else:
+
+        def call(event: Event) -> Any:
+            return function(event.instance, event)
+
+    return Hook(label, mark, call)
+
+
+def subscribed_hooks(listener: Any) -> list[Hook]:
+    """The hooks of a listener: a marked function, or an object or class with marked methods.
+
+    A class is instantiated without arguments. Raises ``HookDefinitionError`` when nothing in it is
+    marked, or when something marked cannot be called as ``f(event)``.
+    """
+    if isinstance(listener, type):
+        return _bound_hooks(_instantiated(listener))
+    if marks_of(listener):
+        name = getattr(listener, "__qualname__", repr(listener))
+        return [_listener_hook(name, listener, mark) for mark in marks_of(listener)]
+    return _bound_hooks(listener)
+
+
+def _instantiated(listener: type) -> Any:
+    if not any(_marked_members(listener)):
+        raise _nothing_marked(f"the class {listener.__qualname__}")
+    try:
+        return listener()
+    except TypeError as error:
+        raise HookDefinitionError(
+            f"the class {listener.__qualname__} cannot be made without arguments ({error}): "
+            "subscribe an instance of it instead"
+        ) from error
+
+
+def _bound_hooks(listener: Any) -> list[Hook]:
+    hooks = [
+        _listener_hook(f"{owner.__qualname__}.{name}", getattr(listener, name), mark)
+        for owner, name, function in _marked_members(type(listener))
+        for mark in marks_of(function)
+    ]
+    if not hooks:
+        raise _nothing_marked(f"{listener!r}")
+    return hooks
+
+
+def _nothing_marked(what: str) -> HookDefinitionError:
+    return HookDefinitionError(
+        f"{what} has nothing to subscribe: mark a function or methods "
+        "with @pre_update or another moment first"
+    )
+
+
+def _listener_hook(name: str, function: Any, mark: Mark) -> Hook:
+    _refuse_async(name, mark, function)
+    _positional(name, mark, function, "f(event)", (1,))
+    return Hook(name, mark, function)
+
+
+def _refuse_async(name: str, mark: Mark, function: Any) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise HookDefinitionError(
+            f"{name}, marked @{mark.moment}, is async, and would never be awaited: "
+            "write it as a plain function"
+        )
+
+
+def _positional(name: str, mark: Mark, function: Any, wanted: str, counts: tuple[int, ...]) -> int:
+    """With how many of the allowed numbers of positional arguments a function can be called."""
+    signature = inspect.signature(function)
+    for count in reversed(counts):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        return count
+    raise HookDefinitionError(
+        f"{name}{signature}, marked @{mark.moment}, cannot be called as {wanted}: "
+        "change its parameters"
+    )

@@ -1,0 +1,123 @@
+"""What a mapper adapter offers to `Lifecycle`, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from lifecycle.dispatch import Dispatcher
+from lifecycle.errors import ConfigurationError
+from lifecycle.policy import Policy
+from lifecycle.written import Written
+
+__all__ = ["Entities", "Mapper", "Recorder", "Services", "Writer"]
+
+
+class Writer(Protocol):
+    """Takes down what has been written, for one database transaction or one document write."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether the revision's row is in the store."""
+        ...
+
+    @property
+    def group(self) -> UUID | None:
+        """The group of the revision, ``None`` before its first record."""
+        ...
+
+    def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
+        """Record these, through ``connection`` when the record is to commit with the change."""
+        ...
+
+    def undone(self) -> None:
+        """What was recorded last has been rolled back: the next write starts the revision anew."""
+        ...
+
+
+class Recorder(Protocol):
+    """Gives out a `Writer` for each database transaction, or each document write."""
+
+    def wants(self, policy: Policy) -> bool:
+        """Whether models of this policy are recorded at all."""
+        ...
+
+    def open(self, group: UUID | None = None) -> Writer:
+        """A writer of one revision, joined to the others of its group."""
+        ...
+
+
+class Entities:
+    """The registered names of one Lifecycle's models, each belonging to one class."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type] = {}
+
+    def register(self, entity: str, cls: type) -> str:
+        """Take a name for a class; raises ``ConfigurationError`` when another class has it.
+
+        A class that was defined again under its own name and module, as in a notebook, replaces
+        the one before.
+        """
+        holder = self._classes.setdefault(entity, cls)
+        if holder is not cls:
+            if (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ConfigurationError(
+                    f"{cls.__module__}.{cls.__qualname__} and "
+                    f"{holder.__module__}.{holder.__qualname__} would both be {entity!r} in the "
+                    'log: give one of them a name of its own with @audited(entity="...")'
+                )
+            self._classes[entity] = cls
+        return entity
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What one Lifecycle lends to its mapper adapters."""
+
+    dispatcher: Dispatcher
+    recorder: Recorder
+    entities: Entities
+
+
+class Mapper(Protocol):
+    """An adapter to one object mapper, owned by one Lifecycle."""
+
+    @property
+    def records_beside(self) -> bool:
+        """Whether records commit with the data, in the database the data goes to."""
+        ...
+
+    def engine_of(self, target: Any) -> Any:
+        """The SQL engine an installed target writes to, ``None`` when there is none of its own."""
+        ...
+
+    def accepts(self, target: object) -> bool:
+        """Whether `install` knows what to do with the target."""
+        ...
+
+    def install(self, target: Any) -> None:
+        """Start to see the target's writes; raises ``InstallError``, leaving nothing half done."""
+        ...
+
+    def uninstall(self, target: Any) -> None:
+        """Stop; raises ``InstallError`` when the target is not installed."""
+        ...
+
+    def maps(self, cls: type) -> bool:
+        """Whether the class, or a class that inherits from it, is mapped."""
+        ...
+
+    def entity(self, cls: type) -> str:
+        """The registered name of a mapped class."""
+        ...
+
+    def key(self, cls: type, identity: Any) -> str:
+        """The text of an identity given as the mapper itself takes it."""
+        ...
+
+    def key_of(self, instance: Any) -> str:
+        """The text of an object's identity; raises ``HistoryError`` when it has none yet."""
+        ...

@@ -1,0 +1,70 @@
+"""Reading what memory does not hold, in one statement for many objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.attributes import instance_state
+
+from lifecycle.mappers.sqlalchemy.model import Model
+from lifecycle.mappers.sqlalchemy.reading import State
+
+__all__ = ["fetch_before", "fetch_columns"]
+
+_CHUNK: Final = 500
+
+
+def fetch_before(
+    session: Session, model: Model, missing: dict[State, set[str]]
+) -> Iterator[tuple[State, dict[str, Any]]]:
+    """The database's values of fields that memory lacks, before a flush.
+
+    Selects the objects together with the columns. That refreshes expired ones (what is pending
+    on them stays), which SQLAlchemy would otherwise do during the flush with a SELECT for each.
+    """
+    names = sorted(set().union(*missing.values()))
+    columns = [getattr(model.cls, name) for name in names]
+    identity = [getattr(model.cls, name) for name in model.identity]
+    for states in _chunks(missing):
+        query = (
+            select(model.cls, *columns)
+            .where(_is_one_of(identity, [state.key[1] for state in states if state.key]))
+            .options(lazyload("*"))
+        )
+        for instance, *values in session.execute(query):
+            state = instance_state(instance)
+            if state in missing:
+                yield state, dict(zip(names, values, strict=True))
+
+
+def fetch_columns(
+    connection: Connection, model: Model, names: Sequence[str], identities: Iterable[tuple[Any, ...]]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """The values of some fields of some rows, by identity."""
+    columns = {name: model.mapper.attrs[name].columns[0] for name in (*model.identity, *names)}
+    identity = [columns[name] for name in model.identity]
+    for chunk in _chunks(identities):
+        query = (
+            select(*(columns[name] for name in (*model.identity, *names)))
+            .select_from(model.mapper.persist_selectable)
+            .where(_is_one_of(identity, chunk))
+        )
+        for row in connection.execute(query):
+            key = tuple(row[: len(identity)])
+            yield key, dict(zip(names, row[len(identity) :], strict=True))
+
+
+def _is_one_of(identity: list[Any], keys: list[Any]) -> Any:
+    if len(identity) == 1:
+        return identity[0].in_([key[0] for key in keys])
+    return tuple_(*identity).in_(keys)
+
+
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk

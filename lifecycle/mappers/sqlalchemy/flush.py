@@ -1,0 +1,325 @@
+"""One flush: the hooks before it, what it wrote, the hooks after it, and the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session, UOWTransaction
+from sqlalchemy.orm.attributes import instance_state
+
+from lifecycle.changes import Change, ChangeSet, Delta, Operation
+from lifecycle.dispatch import Seen, run, settle
+from lifecycle.errors import HookLoopError
+from lifecycle.hooks import Hook
+from lifecycle.mappers.base import Services
+from lifecycle.mappers.sqlalchemy.fetching import fetch_before, fetch_columns
+from lifecycle.mappers.sqlalchemy.model import Model
+from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.reading import (
+    LiveObject,
+    State,
+    Values,
+    is_expression,
+    is_loaded,
+    note,
+    old_value,
+    removing,
+    updated,
+)
+from lifecycle.mappers.sqlalchemy.transactions import Transcript
+from lifecycle.markers import ABSENT, UNKNOWN
+from lifecycle.moments import EVENTS, Moment
+from lifecycle.written import Written
+
+__all__ = ["Flush"]
+
+PASSES: Final = 100
+"""How often the objects of one flush may be gone over before their hooks count as a loop."""
+
+_PRE: Final = {
+    Operation.INSERT: Moment.PRE_PERSIST,
+    Operation.UPDATE: Moment.PRE_UPDATE,
+    Operation.DELETE: Moment.PRE_REMOVE,
+}
+_POST: Final = {
+    Operation.INSERT: Moment.POST_PERSIST,
+    Operation.UPDATE: Moment.POST_UPDATE,
+    Operation.DELETE: Moment.POST_REMOVE,
+}
+
+
+class Done(NamedTuple):
+    """What the flush did to one object, and which of its values the database still has to tell."""
+
+    model: Model
+    state: State
+    operation: Operation
+    deltas: dict[str, Delta]
+    unread: tuple[str, ...]
+    key: str
+    former_key: str | None
+
+
+class Flush:
+    """What is known about one flush of one session, from `before` to `after`."""
+
+    def __init__(self, session: Session, models: Models, services: Services) -> None:
+        self._session = session
+        self._models = models
+        self._services = services
+        self._fetched: dict[State, dict[str, Any]] = {}
+        self._noted: dict[State, dict[str, Any]] = {}
+
+    # --- before ---
+
+    def before(self) -> None:
+        """Run the pre hooks until they rest, then note what the flush will overwrite."""
+        self._fetch_missing()
+        self._settle()
+        self._note_volatile()
+
+    def _settle(self) -> None:
+        seen: dict[tuple[State, Operation], Seen] = {}
+        for _ in range(PASSES):
+            ran = list(self._pass(seen))
+            if not ran:
+                return
+            self._fetch_missing()
+        raise HookLoopError(
+            f"after {PASSES} passes these hooks still change what others have seen: "
+            f"{'; '.join(sorted(set(ran)))}. Make them come to the same result when called again"
+        )
+
+    def _pass(self, seen: dict[tuple[State, Operation], Seen]) -> Iterator[str]:
+        for operation, instance in self._pending():
+            model, hooks = self._hooks(instance, _PRE[operation])
+            if model is None or not hooks:
+                continue
+            state = instance_state(instance)
+            fetched = self._fetched.get(state, {})
+            live = LiveObject(model, state, operation, fetched)
+            event = EVENTS[_PRE[operation]](
+                instance,
+                ChangeSet(operation=operation, live=live),
+                model.entity,
+                model.stored_key(state) or model.key(state),
+                session=self._session,
+            )
+            for hook in settle(hooks, event, seen.setdefault((state, operation), {})):
+                yield f"{hook.name} of {event.subject}"
+
+    def _pending(self) -> Iterator[tuple[Operation, Any]]:
+        session = self._session
+        for instance in list(session.new):
+            yield Operation.INSERT, instance
+        for instance in list(session.dirty):
+            yield Operation.UPDATE, instance
+        for instance in list(session.deleted):
+            yield Operation.DELETE, instance
+
+    def _hooks(self, instance: Any, moment: Moment) -> tuple[Model | None, tuple[Hook, ...]]:
+        model = self._models.concerned(type(instance))
+        if model is None:
+            return None, ()
+        return model, self._services.dispatcher.plan(model.cls).get(moment, ())
+
+    def _fetch_missing(self) -> None:
+        """Read old values that are about to be overwritten or deleted and are not in memory."""
+        missing: dict[Model, dict[State, set[str]]] = {}
+        for operation, instance in self._pending():
+            state = instance_state(instance)
+            model = self._models.concerned(type(instance))
+            if model is None or operation is Operation.INSERT or state in self._fetched:
+                continue
+            if names := _missing(model, state, operation):
+                missing.setdefault(model, {})[state] = names
+        for model, states in missing.items():
+            self._fetched.update(fetch_before(self._session, model, states))
+
+    def _note_volatile(self) -> None:
+        """Keep the old values that will not show after the UPDATE has changed them."""
+        for instance in self._session.dirty:
+            model = self._models.concerned(type(instance))
+            if model is None:
+                continue
+            state = instance_state(instance)
+            names = [
+                name
+                for name in state.committed_state
+                if name in model.fields and is_expression(state.dict.get(name))
+            ]
+            if names or model.volatile:
+                fetched = self._fetched.get(state, {})
+                self._noted[state] = {
+                    name: old_value(state, name, fetched) for name in (*model.volatile, *names)
+                }
+
+    # --- after ---
+
+    def after(self, context: UOWTransaction, transcript: Transcript) -> None:
+        """Run the post hooks on what was written, then record it."""
+        done = list(self._done(context))
+        self._read_back(done)
+        for one in done:
+            self._run_post_hooks(one)
+        by_connection: dict[Connection, list[Written]] = {}
+        for one in done:
+            if self._services.recorder.wants(one.model.policy):
+                connection = self._connection(one.model)
+                written = by_connection.setdefault(connection, [])
+                written.append(_written(one, connection))
+        for connection, written in by_connection.items():
+            transcript.write(self._session, connection, written)
+
+    def _connection(self, model: Model) -> Connection:
+        return self._session.connection(bind_arguments={"mapper": model.mapper})
+
+    def _done(self, context: UOWTransaction) -> Iterator[Done]:
+        """What the flush did, changes of keys first, so that a key given up can be taken again."""
+        replaced: dict[tuple[str, str | None], State] = {}
+        others: list[tuple[Model, State, bool, bool]] = []
+        for state, (is_delete, list_only) in context.states.items():
+            model = self._models.concerned(state.class_)
+            if model is None:
+                continue
+            if is_delete and list_only:
+                replaced[model.entity, model.stored_key(state)] = state
+            else:
+                others.append((model, state, is_delete, list_only))
+        done = [
+            one
+            for model, state, is_delete, list_only in others
+            if (one := self._one_done(model, state, is_delete, list_only, replaced)) is not None
+        ]
+        yield from sorted(done, key=lambda one: one.former_key is None)
+
+    def _one_done(
+        self,
+        model: Model,
+        state: State,
+        is_delete: bool,
+        list_only: bool,
+        replaced: dict[tuple[str, str | None], State],
+    ) -> Done | None:
+        fetched = self._fetched.get(state, {})
+        key, stored_key = model.key(state), model.stored_key(state)
+        if is_delete:
+            assert stored_key is not None
+            deltas = removing(model, state, fetched)
+            return Done(model, state, Operation.DELETE, deltas, (), stored_key, None)
+        assert key is not None  # the flush has given it one
+        if stored_key is None:
+            deltas, unread = _inserted(model, state)
+            old = replaced.get((model.entity, key))
+            if old is None:
+                return Done(model, state, Operation.INSERT, deltas, unread, key, None)
+            _onto(model, deltas, removing(model, old, self._fetched.get(old, {})))
+            return Done(model, state, Operation.UPDATE, deltas, unread, key, None)
+        deltas = updated(model, state, fetched)
+        unread = () if list_only else self._volatile(model, state, deltas)
+        if not deltas and not unread:
+            return None
+        former = stored_key if stored_key != key else None
+        return Done(model, state, Operation.UPDATE, deltas, unread, key, former)
+
+    def _volatile(
+        self, model: Model, state: State, deltas: dict[str, Delta]
+    ) -> tuple[str, ...]:
+        """Add what the UPDATE changed by itself; returns the fields that have to be read."""
+        noted = self._noted.get(state)
+        if noted is None:
+            if not deltas:
+                return ()
+            noted = dict.fromkeys(model.volatile, UNKNOWN)
+        unread = []
+        for name, old in noted.items():
+            if name in state.dict:
+                note(deltas, model.fields[name], old, state.dict[name])
+            else:
+                deltas[name] = Change(old, UNKNOWN)
+                unread.append(name)
+        return tuple(unread)
+
+    def _read_back(self, done: list[Done]) -> None:
+        """Read, in one SELECT per mapper, the values that only the database knows."""
+        by_model: dict[Model, dict[tuple[Any, ...], Done]] = {}
+        for one in done:
+            if one.unread:
+                identity = tuple(one.state.dict[name] for name in one.model.identity)
+                by_model.setdefault(one.model, {})[identity] = one
+        for model, ones in by_model.items():
+            names = sorted({name for one in ones.values() for name in one.unread})
+            for identity, values in fetch_columns(self._connection(model), model, names, ones):
+                _complete(ones[identity], values)
+
+    def _run_post_hooks(self, one: Done) -> None:
+        hooks = self._services.dispatcher.plan(one.model.cls).get(_POST[one.operation])
+        if hooks and one.deltas:
+            event = EVENTS[_POST[one.operation]](
+                one.state.obj(),
+                ChangeSet(one.deltas, one.operation),
+                one.model.entity,
+                one.key,
+                session=self._session,
+                former_key=one.former_key,
+            )
+            run(hooks, event)
+
+
+def _missing(model: Model, state: State, operation: Operation) -> set[str]:
+    names = model.fields if operation is Operation.DELETE else {*state.committed_state} & {
+        *model.fields
+    }
+    if operation is Operation.UPDATE:
+        names = {*names, *model.volatile}
+    return {name for name in names if not is_loaded(state, name)}
+
+
+def _inserted(model: Model, state: State) -> tuple[dict[str, Delta], tuple[str, ...]]:
+    """What an INSERT wrote, and the fields whose value the database worked out."""
+    deltas: dict[str, Delta] = {}
+    unread = []
+    for name in model.fields:
+        if name in state.dict:
+            deltas[name] = Change(ABSENT, state.dict[name])
+        elif name in state.expired_attributes:
+            deltas[name] = Change(ABSENT, UNKNOWN)
+            unread.append(name)
+        else:
+            deltas[name] = Change(ABSENT, None)
+    return deltas, tuple(unread)
+
+
+def _onto(model: Model, deltas: dict[str, Delta], removed: dict[str, Delta]) -> None:
+    """Turn an INSERT that took the place of a deleted row, as an UPDATE, into its difference."""
+    for name, field in model.fields.items():
+        old, new = removed[name], deltas.pop(name)
+        assert isinstance(old, Change) and isinstance(new, Change)
+        note(deltas, field, old.old, new.new)
+
+
+def _complete(one: Done, values: Values) -> None:
+    for name in one.unread:
+        delta = one.deltas.get(name)
+        old = delta.old if isinstance(delta, Change) else UNKNOWN
+        note(one.deltas, one.model.fields[name], old, values[name])
+
+
+def _written(one: Done, connection: Connection) -> Written:
+    model, dialect = one.model, connection.dialect
+    deltas: dict[str, Delta] = {}
+    for name, delta in one.deltas.items():
+        assert isinstance(delta, Change)
+        deltas[name] = Change(
+            model.logged(name, delta.old, dialect), model.logged(name, delta.new, dialect)
+        )
+    return Written(
+        entity=model.entity,
+        key=one.key,
+        former_key=one.former_key,
+        changes=ChangeSet(deltas, one.operation),
+        policy=model.policy,
+        label=model.label(one.state.obj()),
+    )

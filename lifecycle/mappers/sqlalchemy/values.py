@@ -1,0 +1,97 @@
+"""From Python values to what goes into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import Dialect, Enum, PickleType, TypeDecorator
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.types import TypeEngine
+
+from lifecycle import codec
+
+__all__ = ["ToLog", "plain", "to_log"]
+
+ToLog: TypeAlias = Callable[[Any, Dialect], Any]
+
+
+def to_log(type_: TypeEngine[Any]) -> ToLog | None:
+    """How a column type's values are turned into what its database stores.
+
+    Needed for types whose Python values only the application knows: enums, pickles, and every
+    ``TypeDecorator`` that binds, so that an encrypted column is encrypted in the log too. ``None``
+    for the others, whose values go to the log as they are.
+    """
+    if isinstance(type_, Enum | PickleType):
+        return lambda value, dialect: _processed(type_, value, dialect)
+    if isinstance(type_, TypeDecorator):
+        if type(type_).process_bind_param is not TypeDecorator.process_bind_param:
+            return type_.process_bind_param
+        return to_log(type_.impl_instance)
+    return None
+
+
+def _processed(type_: Enum | PickleType, value: Any, dialect: Dialect) -> Any:
+    processor = type_.dialect_impl(dialect).bind_processor(dialect)
+    return value if processor is None else processor(value)
+
+
+def plain(value: Any) -> Any:
+    """A value made of plain containers, not shared with the live object."""
+    copy = _PLAIN.get(type(value))
+    if copy is not None:
+        return copy(value)
+    if isinstance(value, dict):
+        return _plain_dict(value)
+    if isinstance(value, list):
+        return _plain_list(value)
+    if isinstance(value, set):
+        return set(value)
+    return value
+
+
+def _same_value(value: Any) -> Any:
+    return value
+
+
+def _plain_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    return {key: plain(item) for key, item in value.items()}
+
+
+def _plain_list(value: list[Any]) -> list[Any]:
+    return [plain(item) for item in value]
+
+
+_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
+    type(None): _same_value,
+    bool: _same_value,
+    int: _same_value,
+    float: _same_value,
+    str: _same_value,
+    bytes: _same_value,
+    dict: _plain_dict,
+    list: _plain_list,
+    set: set,
+}
+
+
+def _range_to_json(value: Range[Any]) -> dict[str, Any]:
+    return {
+        "lower": codec.encode(value.lower),
+        "upper": codec.encode(value.upper),
+        "bounds": value.bounds,
+        "empty": value.empty,
+    }
+
+
+def _range_from_json(data: Any) -> Range[Any]:
+    return Range(
+        codec.decode(data["lower"]),
+        codec.decode(data["upper"]),
+        bounds=data["bounds"],
+        empty=data["empty"],
+    )
+
+
+codec.register("$range", Range, _range_to_json, _range_from_json)

@@ -1,0 +1,224 @@
+"""`Lifecycle`: installs into what an application has, and owns everything that follows from it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from lifecycle.audit.history import History, literal_key
+from lifecycle.audit.recorder import AuditMode, Recorder
+from lifecycle.audit.store import AuditStore
+from lifecycle.dispatch import Dispatcher
+from lifecycle.errors import (
+    ConfigurationError,
+    HistoryError,
+    HookDefinitionError,
+    InstallError,
+    RecordingError,
+    TablesMissing,
+)
+from lifecycle.hooks import subscribed_hooks
+from lifecycle.mappers.base import Entities, Mapper, Services
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, MetaData
+
+    from lifecycle.audit.stores.sql import SqlStore
+
+__all__ = ["Lifecycle"]
+
+T = TypeVar("T")
+
+_ADAPTERS: Final = {"sqlalchemy": "SQLAlchemyMapper", "mongoengine": "MongoengineMapper"}
+"""The adapter class for each library, imported when the application has imported the library."""
+
+
+class Lifecycle:
+    """Hooks and the audit trail of one application.
+
+    ``store`` says where records go. ``None``: beside the data, in the same SQL database and the
+    same transaction. A database URL, an ``Engine`` or an `AuditStore`: there; SQLAlchemy sessions
+    must then write to that same database. ``audit`` is ``"all"`` to record every mapped class but
+    those marked ``@not_audited``, or ``"marked"`` for only those marked ``@audited``. ``origin``
+    names this application in its revisions.
+
+    Two instances share nothing. Raises ``ConfigurationError`` for a store or a mode that is none.
+    """
+
+    def __init__(
+        self, store: Any = None, *, audit: AuditMode = "all", origin: str | None = None
+    ) -> None:
+        if audit not in ("all", "marked"):
+            raise ConfigurationError(f'audit={audit!r} is not known: use "all" or "marked"')
+        self._separate: Final = store is not None
+        self._store: AuditStore | None = None if store is None else _as_store(store)
+        self._dispatcher: Final = Dispatcher()
+        self._mappers: Final[dict[str, Mapper]] = {}
+        self._stores_beside: Final[WeakKeyDictionary[Engine, SqlStore]] = WeakKeyDictionary()
+        self._services: Final = Services(
+            dispatcher=self._dispatcher,
+            recorder=Recorder(
+                beside=self._beside, store=lambda: self.store, mode=audit, origin=origin
+            ),
+            entities=Entities(),
+        )
+        self.history: Final = History(lambda: self.store, self)
+
+    # --- setting up ---
+
+    def install(self, target: Any) -> None:
+        """See the writes of a session set-up, or of documents, from now on.
+
+        ``target`` is a ``sessionmaker``, ``scoped_session``, ``Session`` class or session; or the
+        ``mongoengine`` module or a ``Document`` class. Raises ``InstallError`` for anything else
+        and for what is installed already, ``StoreUnreachable`` when a store was given that cannot
+        be reached, and ``ConfigurationError`` when a model declares what cannot work; then
+        nothing has been installed.
+        """
+        mapper = self._mapper_for(target)
+        if self._separate:
+            try:
+                self.store.check()
+            except TablesMissing:
+                pass  # they may be made after this, and the first record tells if they were not
+        elif not mapper.records_beside:
+            raise InstallError(
+                f"{target!r} cannot be installed without a store, for records of documents need "
+                "a place to go: give one, as in Lifecycle(store=engine)"
+            )
+        mapper.install(target)
+        engine = mapper.engine_of(target)
+        if self._store is None and engine is not None:
+            self._store = _as_store(engine)
+
+    def uninstall(self, target: Any) -> None:
+        """Leave a target as it was before `install`.
+
+        Raises ``InstallError`` when it is not installed.
+        """
+        self._mapper_for(target).uninstall(target)
+
+    def subscribe(self, listener: T) -> T:
+        """Add hooks from outside the models: a marked function, or an object or class of them.
+
+        Returns the listener, so it can decorate one. Hooks without target classes are called for
+        every mapped class. Raises ``HookDefinitionError`` when a hook cannot be called as
+        ``f(event)``, when its condition asks about an unknown field, or when a target is not
+        mapped and no mapped class inherits from it: subscribe after the models are declared.
+        """
+        for hook in subscribed_hooks(listener):
+            for target in hook.mark.targets:
+                if not any(mapper.maps(target) for mapper in self._adapters()):
+                    raise HookDefinitionError(
+                        f"{hook.name}, marked @{hook.mark.moment}, is for {target.__qualname__}, "
+                        "which is not mapped, nor is any class that inherits from it: "
+                        "declare the models before subscribing to them"
+                    )
+        self._dispatcher.subscribe(listener)
+        return listener
+
+    def create_tables(self, engine: Engine) -> None:
+        """Create the audit tables that are missing, in the database of an engine."""
+        from lifecycle.audit.stores.sql import SqlStore
+
+        store = SqlStore(engine)
+        store.create_tables()
+        if self._store is None:
+            self._store = store
+
+    @property
+    def metadata(self) -> MetaData:
+        """The audit tables, for Alembic or any other tool that manages the schema."""
+        from lifecycle.audit.stores.sql import audit_tables
+
+        return audit_tables().metadata
+
+    # --- using ---
+
+    @property
+    def store(self) -> AuditStore:
+        """Where the history is read from.
+
+        Without a ``store=`` it is the database of the first session set-up with an engine of its
+        own, or of `create_tables`. Raises ``ConfigurationError`` while neither is known.
+        """
+        if self._store is None:
+            raise ConfigurationError(
+                "this Lifecycle does not know its database yet: install a session set-up that is "
+                "bound to an engine, call create_tables(engine), or give Lifecycle(store=engine)"
+            )
+        return self._store
+
+    def entity(self, model: type | str) -> str:
+        """The registered name of a model. Raises ``HistoryError`` for a class not mapped."""
+        if isinstance(model, str):
+            return model
+        return self._mapper_of(model).entity(model)
+
+    def key(self, model: type | str, identity: Any) -> str:
+        """The text of an identity; that of a model given by name is text already, or a tuple."""
+        if isinstance(model, str):
+            return literal_key(identity)
+        return self._mapper_of(model).key(model, identity)
+
+    def subject(self, instance: Any) -> tuple[str, str]:
+        """An object's registered model name and key. Raises ``HistoryError`` when it has none."""
+        mapper = self._mapper_of(type(instance))
+        return mapper.entity(type(instance)), mapper.key_of(instance)
+
+    def _beside(self, connection: Connection) -> SqlStore:
+        """The store whose tables are in the database this connection goes to."""
+        from lifecycle.audit.stores.sql import SqlStore
+
+        if self._separate:
+            if isinstance(self._store, SqlStore) and self._store.is_beside(connection):
+                return self._store
+            raise RecordingError(
+                f"a write to {connection.engine.url!r} cannot be recorded in {self._store!r}, "
+                "which is elsewhere, so the two could not commit as one: "
+                "use Lifecycle() without store= to record beside the data"
+            )
+        store = self._stores_beside.get(connection.engine)
+        if store is None:
+            store = self._stores_beside[connection.engine] = SqlStore(connection.engine)
+        return store
+
+    # --- adapters ---
+
+    def _adapters(self) -> Iterator[Mapper]:
+        """The adapters to those libraries that the application has imported."""
+        for library, name in _ADAPTERS.items():
+            if library in sys.modules:
+                if library not in self._mappers:
+                    module = import_module(f"lifecycle.mappers.{library}")
+                    self._mappers[library] = getattr(module, name)(self._services)
+                yield self._mappers[library]
+
+    def _mapper_for(self, target: Any) -> Mapper:
+        for mapper in self._adapters():
+            if mapper.accepts(target):
+                return mapper
+        raise InstallError(
+            f"{target!r} cannot be installed: give a sessionmaker, a scoped_session, a Session "
+            "class or session, the mongoengine module, or a Document class"
+        )
+
+    def _mapper_of(self, cls: type) -> Mapper:
+        for mapper in self._adapters():
+            if mapper.maps(cls):
+                return mapper
+        raise HistoryError(
+            f"{cls.__module__}.{cls.__qualname__} is not mapped, so it has no history: "
+            "name a mapped class, or its registered name"
+        )
+
+
+def _as_store(store: Any) -> AuditStore:
+    if isinstance(store, AuditStore):
+        return store
+    from lifecycle.audit.stores.sql import SqlStore
+
+    return SqlStore(store)
