@@ -23,6 +23,7 @@ from lifecycle.deltas import (
     Tree,
     Within,
     composed,
+    conflicts,
     flat,
     join_path,
     patched,
@@ -92,6 +93,8 @@ class Live(Protocol):
         ...
 
 
+_CONTAINERS: Final = (dict, list, set, frozenset)
+
 _OPERATIONS: Final = {
     (Operation.INSERT, Operation.UPDATE): Operation.INSERT,
     (Operation.INSERT, Operation.DELETE): Operation.UPDATE,  # nothing, once `net` has been taken
@@ -132,9 +135,9 @@ class ChangeSet(Mapping[str, Delta]):
         except KeyError:
             found = self._inside(path)
             if found is None:
-                raise KeyError(
-                    f"{path!r} did not change; changed: {', '.join(self._deltas) or 'nothing'}"
-                ) from None
+                how = "changed only inside" if self._edited(path) else "did not change"
+                changed = ", ".join(self._deltas) or "nothing"
+                raise KeyError(f"{path!r} {how}; changed: {changed}") from None
             return found
 
     def __contains__(self, path: object) -> bool:
@@ -153,10 +156,16 @@ class ChangeSet(Mapping[str, Delta]):
 
     def touches(self, path: str) -> bool:
         """Whether the value at a field or path changes, as a whole or somewhere inside."""
-        if path in self:
-            return True
+        return path in self or self._edited(path)
+
+    def _edited(self, path: str) -> bool:
+        """Whether only parts of the value are known to change, or edits of what it is part of."""
         inside = path + "."
-        return any(changed.startswith(inside) for changed in self._deltas)
+        return any(
+            changed.startswith(inside)
+            or (path.startswith(changed + ".") and not isinstance(delta, Change))
+            for changed, delta in self._deltas.items()
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._deltas)
@@ -167,7 +176,7 @@ class ChangeSet(Mapping[str, Delta]):
     def old(self, path: str) -> Any:
         """The value before. Raises ``KeyError`` when it did not change.
 
-        Raises ``ConflictError`` where only the edits of a list or set are known.
+        Raises ``ConflictError`` where only edits of the value are known.
         """
         return self._whole(path).old
 
@@ -176,10 +185,10 @@ class ChangeSet(Mapping[str, Delta]):
         return self._whole(path).new
 
     def _whole(self, path: str) -> Change:
-        delta = self[path]
+        delta = None if path not in self and self._edited(path) else self[path]
         if not isinstance(delta, Change):
             raise ConflictError(
-                f"of {path!r} only its edits are known, not the whole value: {delta!r}; "
+                f"of {path!r} only edits are known, not the whole value; "
                 "ask history.as_of for the object's state"
             )
         return delta
@@ -241,18 +250,20 @@ class ChangeSet(Mapping[str, Delta]):
         Keeps fields that came back to what they were; `net` drops them. Raises ``ConflictError``
         when the later one cannot follow, as an insert after an insert.
         """
-        if not later._deltas and later.operation is Operation.UPDATE:
-            return ChangeSet(self._deltas, self.operation)
-        if not self._deltas and self.operation is Operation.UPDATE:
-            return ChangeSet(later._deltas, later.operation)
-        operation = _OPERATIONS.get((self.operation, later.operation))
-        if operation is None:
-            nothing_so_far = self.operation is Operation.UPDATE and not self.net()
-            if not nothing_so_far:
-                raise ConflictError(f"{later.operation} cannot follow {self.operation}")
-            operation = later.operation
         merged = composed(tree(self._deltas), tree(later._deltas))
-        return ChangeSet(flat(cast("Tree", merged)), operation)
+        return ChangeSet(flat(cast("Tree", merged)), self._operation_then(later))
+
+    def _operation_then(self, later: ChangeSet) -> Operation:
+        operation = _OPERATIONS.get((self.operation, later.operation))
+        if operation is not None:
+            return operation
+        for one, other in ((self, later), (later, self)):
+            if one.operation is Operation.UPDATE and not one.net():
+                return other.operation
+        raise ConflictError(
+            f"an object's {later.operation} cannot follow its {self.operation}: "
+            "a change between them is missing; read its whole history"
+        )
 
     def net(self) -> ChangeSet:
         """The same without fields that came back to what they were."""
@@ -270,27 +281,16 @@ class ChangeSet(Mapping[str, Delta]):
 
     def conflicts_with(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """The paths whose value is not what it was before these changes, with what is there."""
-        conflicts: dict[str, Any] = {}
-        for path, delta in self._deltas.items():
-            found = value_at(state, path)
-            if isinstance(delta, Change):
-                if delta.old is not UNKNOWN and not same(found, delta.old):
-                    conflicts[path] = found
-                continue
-            try:
-                delta.applied_to(found)
-            except ConflictError:
-                conflicts[path] = found
-        return conflicts
+        return conflicts(self._deltas, state)
 
     def compacted(self) -> ChangeSet:
         """The same with whole maps, lists and sets taken apart where that is smaller."""
         out: dict[str, Delta] = {}
         for path, delta in self._deltas.items():
-            if isinstance(delta, Change) and type(delta.old) in _CONTAINERS:
-                out.update(_differences(tuple(split_path(path)), delta.old, delta.new))
-            else:
-                out[path] = delta
+            found: dict[str, Delta] = {}
+            if isinstance(delta, Change) and isinstance(delta.old, _CONTAINERS):
+                found = differences(tuple(split_path(path)), delta.old, delta.new)
+            out |= found or {path: delta}
         return ChangeSet(out, self.operation)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Within",
     "by_exact_value",
     "composed",
+    "conflicts",
     "flat",
     "join_path",
     "patched",
@@ -88,7 +89,7 @@ def _is_index(segment: str, elements: list[Any]) -> bool:
 class _Exact:
     """Equality of all parts by `same`."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -147,7 +148,12 @@ class Within(_Exact):
         return Within({path: delta.inverted() for path, delta in self.deltas.items()})
 
     def applied_to(self, elements: list[Any]) -> list[Any]:
-        """The list after this step; ``ConflictError`` when an element named is not there."""
+        """The list after this step; ``ConflictError`` when an element named is not as it was."""
+        if changed := conflicts(self.deltas, elements):
+            raise ConflictError(
+                f"elements of the list are no longer as expected at {', '.join(changed)}: they "
+                "have been changed since; compare the list with its history"
+            )
         return cast("list[Any]", patched(elements, tree(self.deltas)))
 
 
@@ -211,6 +217,34 @@ Delta: TypeAlias = Change | ListEdit | SetEdit
 """What can happen to one value."""
 
 
+def conflicts(deltas: Mapping[str, Delta], value: Any) -> dict[str, Any]:
+    """The paths whose value is not what it was before these deltas, with what is there."""
+    found = {path: value_at(value, path) for path in deltas}
+    return {
+        path: item
+        for path, item in found.items()
+        if not _fits(deltas[path], item) or (item is ABSENT and not _has_place(value, path))
+    }
+
+
+def _fits(delta: Delta, value: Any) -> bool:
+    if isinstance(delta, Change):
+        return delta.old is UNKNOWN or delta.old is MASKED or same(delta.old, value)
+    if value is UNKNOWN or value is MASKED:
+        return False
+    try:
+        delta.applied_to(value)
+    except ConflictError:
+        return False
+    return True
+
+
+def _has_place(value: Any, path: str) -> bool:
+    """Whether a value that is absent could be put there: a field of a state, or a key of a map."""
+    *parents, _ = split_path(path)
+    return not parents or isinstance(value_at(value, join_path(*parents)), Mapping)
+
+
 def by_exact_value(elements: Iterable[Any]) -> dict[bytes, Any]:
     """The elements under keys that tell 1, 1.0 and True apart, which are equal in a set."""
     return {codec.canonical(element): element for element in elements}
@@ -234,11 +268,12 @@ def tree(deltas: Mapping[str, Delta]) -> Tree:
     root: Tree = {}
     for path, delta in deltas.items():
         *heads, last = split_path(path)
-        node: Node = root
+        node = root
         for head in heads:
-            node = cast("Tree", node).setdefault(head, {})
-            if not isinstance(node, dict):
+            below = node.setdefault(head, {})
+            if not isinstance(below, dict):
                 raise _overlap(path)
+            node = below
         if last in node:
             raise _overlap(path)
         node[last] = delta

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import Match, SequenceMatcher
 from itertools import accumulate, takewhile
 from typing import Any, Final
@@ -36,22 +37,13 @@ def differences(path: tuple[str, ...], old: Any, new: Any) -> dict[str, Delta]:
         return {}
     whole: dict[str, Delta] = {join_path(*path): Change(old, new)}
     kind = codec.kind_of(old)
-    if kind is not codec.kind_of(new):
+    look_inside = _INSIDE.get(kind)
+    if look_inside is None or kind is not codec.kind_of(new):
         return whole
     try:
-        return min(whole, _inside(kind, path, old, new) or whole, key=weight)
+        return min(whole, look_inside(path, old, new), key=weight)
     except EncodingError:  # what cannot be written cannot be weighed, nor matched with others
         return whole
-
-
-def _inside(kind: type, path: tuple[str, ...], old: Any, new: Any) -> dict[str, Delta] | None:
-    if kind is dict:
-        return _map_differences(path, old, new) if _is_plain(old) and _is_plain(new) else None
-    if kind is list:
-        return _list_differences(path, old, new)
-    if kind is set or kind is frozenset:
-        return {join_path(*path): _set_edit(old, new)}
-    return None
 
 
 def _is_plain(value: dict[Any, Any]) -> bool:
@@ -60,6 +52,8 @@ def _is_plain(value: dict[Any, Any]) -> bool:
 
 
 def _map_differences(path: tuple[str, ...], old: Any, new: Any) -> dict[str, Delta]:
+    if not (_is_plain(old) and _is_plain(new)):
+        return {join_path(*path): Change(old, new)}
     found: dict[str, Delta] = {}
     for key in dict.fromkeys((*old, *new)):
         found |= differences((*path, key), old.get(key, ABSENT), new.get(key, ABSENT))
@@ -76,12 +70,21 @@ def _list_differences(path: tuple[str, ...], old: list[Any], new: list[Any]) -> 
     return min(by_index, edit, key=weight)
 
 
-def _set_edit(old: Iterable[Any], new: Iterable[Any]) -> SetEdit:
+def _set_differences(path: tuple[str, ...], old: Any, new: Any) -> dict[str, Delta]:
     was, now = by_exact_value(old), by_exact_value(new)
-    return SetEdit(
+    edit = SetEdit(
         frozenset(now[key] for key in now.keys() - was.keys()),
         frozenset(was[key] for key in was.keys() - now.keys()),
     )
+    return {join_path(*path): edit}
+
+
+_INSIDE: Final[dict[type, Callable[[tuple[str, ...], Any, Any], dict[str, Delta]]]] = {
+    dict: _map_differences,
+    list: _list_differences,
+    set: _set_differences,
+    frozenset: _set_differences,
+}
 
 
 # --- lists ----------------------------------------------------------------------------------
@@ -126,10 +129,9 @@ class _Matcher(SequenceMatcher[bytes]):
     def __init__(self, old: list[bytes], new: list[bytes]) -> None:
         super().__init__(None, old, new, autojunk=False)
         self._patience = _PATIENCE
-        # The work up to each element: one step, and one for each place where the other list has it.
-        self._work = list(
-            accumulate((1 + len(self.b2j.get(element, ())) for element in old), initial=0)
-        )
+        # The work up to each element: one step, and one for each place where the new list has it.
+        places = Counter(new)
+        self._work = list(accumulate((1 + places[element] for element in old), initial=0))
 
     def find_longest_match(
         self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -80,10 +81,8 @@ class Lifecycle:
         """
         mapper = self._mapper_for(target)
         if self._separate:
-            try:
+            with suppress(TablesMissing):  # they may be made later; the first record tells
                 self.store.check()
-            except TablesMissing:
-                pass  # they may be made after this, and the first record tells if they were not
         elif not mapper.records_beside:
             raise InstallError(
                 f"{target!r} cannot be installed without a store, for records of documents need "

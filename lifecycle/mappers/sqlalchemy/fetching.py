@@ -42,7 +42,10 @@ def fetch_before(
 
 
 def fetch_columns(
-    connection: Connection, model: Model, names: Sequence[str], identities: Iterable[tuple[Any, ...]]
+    connection: Connection,
+    model: Model,
+    names: Sequence[str],
+    identities: Iterable[tuple[Any, ...]],
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """The values of some fields of some rows, by identity."""
     columns = {name: model.mapper.attrs[name].columns[0] for name in (*model.identity, *names)}

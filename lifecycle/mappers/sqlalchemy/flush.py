@@ -177,7 +177,7 @@ class Flush:
         return self._session.connection(bind_arguments={"mapper": model.mapper})
 
     def _done(self, context: UOWTransaction) -> Iterator[Done]:
-        """What the flush did, changes of keys first, so that a key given up can be taken again."""
+        """What the flush did to each object, in an order that can be replayed."""
         replaced: dict[tuple[str, str | None], State] = {}
         others: list[tuple[Model, State, bool, bool]] = []
         for state, (is_delete, list_only) in context.states.items():
@@ -193,7 +193,7 @@ class Flush:
             for model, state, is_delete, list_only in others
             if (one := self._one_done(model, state, is_delete, list_only, replaced)) is not None
         ]
-        yield from sorted(done, key=lambda one: one.former_key is None)
+        yield from sorted(done, key=_order)
 
     def _one_done(
         self,
@@ -224,9 +224,7 @@ class Flush:
         former = stored_key if stored_key != key else None
         return Done(model, state, Operation.UPDATE, deltas, unread, key, former)
 
-    def _volatile(
-        self, model: Model, state: State, deltas: dict[str, Delta]
-    ) -> tuple[str, ...]:
+    def _volatile(self, model: Model, state: State, deltas: dict[str, Delta]) -> tuple[str, ...]:
         """Add what the UPDATE changed by itself; returns the fields that have to be read."""
         noted = self._noted.get(state)
         if noted is None:
@@ -268,10 +266,23 @@ class Flush:
             run(hooks, event)
 
 
+_RANK: Final = {Operation.INSERT: 1, Operation.UPDATE: 2, Operation.DELETE: 3}
+
+
+def _order(one: Done) -> tuple[int, int, str, str]:
+    """Changes of keys first, so that a key given up can be taken; inserts as they were added."""
+    if one.former_key is not None:
+        return 0, 0, one.model.entity, one.key
+    added = one.state.insert_order or 0 if one.operation is Operation.INSERT else 0
+    return _RANK[one.operation], added, one.model.entity, one.key
+
+
 def _missing(model: Model, state: State, operation: Operation) -> set[str]:
-    names = model.fields if operation is Operation.DELETE else {*state.committed_state} & {
-        *model.fields
-    }
+    names = (
+        model.fields
+        if operation is Operation.DELETE
+        else {*state.committed_state} & {*model.fields}
+    )
     if operation is Operation.UPDATE:
         names = {*names, *model.volatile}
     return {name for name in names if not is_loaded(state, name)}
@@ -296,7 +307,8 @@ def _onto(model: Model, deltas: dict[str, Delta], removed: dict[str, Delta]) -> 
     """Turn an INSERT that took the place of a deleted row, as an UPDATE, into its difference."""
     for name, field in model.fields.items():
         old, new = removed[name], deltas.pop(name)
-        assert isinstance(old, Change) and isinstance(new, Change)
+        assert isinstance(old, Change)
+        assert isinstance(new, Change)
         note(deltas, field, old.old, new.new)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm.exc import UnmappedClassError, UnmappedColumnError
 from lifecycle.errors import RecordingError
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.values import ToLog, plain, to_log
+from lifecycle.markers import Marker
 from lifecycle.policy import Policy, entity_of, policy_of
 
 __all__ = ["Model", "mapper_of"]
@@ -56,9 +57,7 @@ class Model:
         self.identity: Final = tuple(
             mapper.get_property_by_column(column).key for column in mapper.primary_key
         )
-        self.volatile: Final = frozenset(
-            name for name in self.fields if _is_volatile(mapper, name)
-        )
+        self.volatile: Final = frozenset(name for name in self.fields if _is_volatile(mapper, name))
         self.many_to_one: Final = tuple(
             _foreign_keys(mapper, relationship)
             for relationship in mapper.relationships
@@ -98,7 +97,7 @@ class Model:
         Raises ``RecordingError`` when the column's type refuses the value.
         """
         convert = self.fields[field].to_log
-        if convert is None or value is None:
+        if convert is None or value is None or isinstance(value, Marker):
             return plain(value)
         try:
             return plain(convert(value, dialect))
@@ -106,7 +105,7 @@ class Model:
             raise RecordingError(
                 f"{self.entity}.{field} cannot be recorded: its column type refused the value "
                 f"({type(error).__name__})"
-            ) from error
+            ) from None  # the cause may quote the value
 
 
 def _field(mapper: Mapper[Any], name: str, column: Any) -> Field:

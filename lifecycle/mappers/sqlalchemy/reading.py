@@ -49,7 +49,7 @@ def is_loaded(state: State, name: str) -> bool:
 
 
 def old_value(state: State, name: str, fetched: Values) -> Any:
-    """The value the database holds for a field, ``UNKNOWN`` when neither memory nor a fetch has it."""
+    """The value the database holds for a field, ``UNKNOWN`` when nothing in memory tells."""
     if name in state.committed_state:
         old = state.committed_state[name]
         return fetched.get(name, UNKNOWN) if _is_missing(old) else old

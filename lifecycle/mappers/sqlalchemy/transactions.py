@@ -6,8 +6,6 @@ nothing is shared between sessions.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -60,4 +58,3 @@ class Transcript:
             if inserted_in is transaction:
                 writer.undone()
                 del self._inserted_in[writer]
-

@@ -1,0 +1,92 @@
+"""Revisions and records as rows of their tables, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from lifecycle import codec
+from lifecycle.audit import format
+from lifecycle.audit.records import Record, Revision
+from lifecycle.changes import Operation
+from lifecycle.errors import HistoryError
+
+__all__ = ["change_row", "records_of", "revision_of", "revision_row"]
+
+
+def revision_row(revision: Revision) -> dict[str, Any]:
+    return {
+        "id": revision.id,
+        "at": revision.at,
+        "actor": revision.actor,
+        "actor_label": revision.actor_label,
+        "reason": revision.reason,
+        "source": revision.source,
+        "request_id": revision.request_id,
+        "context": codec.to_text(dict(revision.context)),
+        "origin": revision.origin,
+        "group": revision.group,
+    }
+
+
+def change_row(seq: int | None, record: Record) -> dict[str, Any]:
+    return {
+        "seq": seq,
+        "n": record.n,
+        "entity": record.entity,
+        "key": record.key,
+        "former_key": record.former_key,
+        "operation": record.operation.value,
+        "label": record.label,
+        "changes": format.dump(record.changes),
+        "format": record.format,
+    }
+
+
+def revision_of(row: Row[Any]) -> Revision:
+    return Revision(
+        seq=row.seq,
+        id=row.id,
+        at=row.at,
+        actor=row.actor,
+        actor_label=row.actor_label,
+        reason=row.reason,
+        source=row.source,
+        request_id=row.request_id,
+        context=codec.from_text(row.context),
+        origin=row.origin,
+        group=row.group,
+    )
+
+
+def records_of(rows: Sequence[Row[Any]]) -> tuple[Record, ...]:
+    """The records of joined rows; the records of one revision share it."""
+    revisions: dict[int, Revision] = {}
+    records = []
+    for row in rows:
+        revision = revisions.get(row.seq) or revisions.setdefault(row.seq, revision_of(row))
+        records.append(_record(revision, row))
+    return tuple(records)
+
+
+def _record(revision: Revision, row: Row[Any]) -> Record:
+    operation = Operation(row.operation)
+    try:
+        changes = format.load(row.changes, operation, row.format)
+    except HistoryError as error:
+        raise HistoryError(
+            f"record {revision.id}.{row.n} of {row.entity} {row.key} cannot be read: {error}"
+        ) from error
+    return Record(
+        revision=revision,
+        n=row.n,
+        entity=row.entity,
+        key=row.key,
+        former_key=row.former_key,
+        operation=operation,
+        label=row.label,
+        changes=changes,
+        format=row.format,
+    )

@@ -1,0 +1,205 @@
+"""The two tables of the log, and the column types that keep it exact on every database."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+    literal_column,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+__all__ = [
+    "BY_ENTITY", "BY_FORMER_KEY", "BY_KEY", "MYSQL", "AuditTables", "ExactText", "UtcDateTime",
+    "audit_tables",
+]
+
+_LENGTH: Final = 255  # of an indexed text: four such, at four bytes each, fit MySQL's index limit
+MYSQL: Final = ("mysql", "mariadb")
+"""The names SQLAlchemy has for dialects of MySQL."""
+
+
+# --- column types ---------------------------------------------------------------------------
+
+
+class ExactText(TypeDecorator[str]):
+    """Text that compares, and comes back, exactly as it was given, on every database.
+
+    MySQL and MariaDB are told to respect case and trailing spaces. NUL, which PostgreSQL cannot
+    hold, and lone surrogates, which no driver can send, are stored as U+E000 and their four
+    hexadecimal digits; so is U+E000 itself.
+    """
+
+    impl = String
+    cache_ok = True
+
+    _ESCAPED: Final = re.compile("[\x00\ud800-\udfff\ue000]")
+    _ESCAPE: Final = re.compile("\ue000([0-9a-f]{4})")
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name not in MYSQL:
+            return dialect.type_descriptor(String(self.length) if self.length else Text())
+        exact: dict[str, Any] = {
+            "charset": "utf8mb4",
+            "collation": "utf8mb4_nopad_bin"
+            if getattr(dialect, "is_mariadb", False)
+            else "utf8mb4_0900_bin",
+        }
+        if self.length:
+            return dialect.type_descriptor(mysql.VARCHAR(self.length, **exact))
+        return dialect.type_descriptor(mysql.LONGTEXT(**exact))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or value.isprintable():  # the common case; what is escaped is not
+            return value
+        return self._ESCAPED.sub(lambda found: f"\ue000{ord(found[0]):04x}", value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or "\ue000" not in value:
+            return value
+        return self._ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, kept in UTC to the microsecond on every database."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in MYSQL:
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; the log takes aware datetimes only")
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers no other type
+
+# JSON as text, not as the database's JSON type: PostgreSQL's jsonb and MySQL's JSON sort keys,
+# drop duplicates and rewrite numbers, and the log must give back exactly what was recorded.
+_JSON: Final = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), *MYSQL)
+
+
+# --- tables ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTables:
+    """The two tables of the log, and the ``MetaData`` that holds just these."""
+
+    metadata: MetaData
+    revision: Table
+    change: Table
+
+
+@lru_cache
+def audit_tables(schema: str | None = None) -> AuditTables:
+    """The tables of the log in a schema, the same objects at every call."""
+    metadata = MetaData(schema=schema)
+    return AuditTables(metadata, _revision_table(metadata), _change_table(metadata))
+
+
+BY_ENTITY: Final = "ix_lifecycle_change_entity"
+BY_KEY: Final = "ix_lifecycle_change_key"
+BY_FORMER_KEY: Final = "ix_lifecycle_change_former_key"
+
+_OPTIONS: Final[dict[str, Any]] = {
+    f"{dialect}_{option}": value
+    for dialect in MYSQL
+    for option, value in {"engine": "InnoDB", "charset": "utf8mb4"}.items()
+}
+
+
+def _revision_table(metadata: MetaData) -> Table:
+    return Table(
+        "lifecycle_revision",
+        metadata,
+        Column("seq", _NUMBER, Identity(), primary_key=True),
+        Column("id", Uuid(), nullable=False, unique=True),
+        Column("at", UtcDateTime(), nullable=False),
+        Column("actor", ExactText(_LENGTH)),
+        Column("actor_label", ExactText()),
+        Column("reason", ExactText()),
+        Column("source", ExactText()),
+        Column("request_id", ExactText(_LENGTH)),
+        Column("context", _JSON, nullable=False),
+        Column("origin", ExactText()),
+        Column("group", Uuid()),
+        # PostgreSQL: the transaction's id. Below the oldest running one no record can still appear.
+        Column("horizon", BigInteger()),
+        Index("ix_lifecycle_revision_at", "at", "seq"),
+        Index("ix_lifecycle_revision_actor", "actor", "seq"),
+        Index("ix_lifecycle_revision_request", "request_id"),
+        Index("ix_lifecycle_revision_group", "group"),
+        sqlite_autoincrement=True,  # else SQLite gives the number of a pruned revision again
+        **_OPTIONS,
+    )
+
+
+def _change_table(metadata: MetaData) -> Table:
+    moved = literal_column("former_key").isnot(None)
+    return Table(
+        "lifecycle_change",
+        metadata,
+        # No foreign key to the revision: the one writer of both rows writes them in one
+        # transaction, a check for every row would tax every flush, and pruning stays two range
+        # deletes instead of a cascade that locks row by row.
+        Column("seq", _NUMBER, primary_key=True, autoincrement=False),
+        Column("n", Integer(), primary_key=True, autoincrement=False),
+        Column("entity", ExactText(_LENGTH), nullable=False),
+        Column("key", ExactText(_LENGTH), nullable=False),
+        Column("former_key", ExactText(_LENGTH)),
+        Column("operation", String(6), nullable=False),
+        Column("label", ExactText()),
+        Column("changes", _JSON, nullable=False),
+        Column("format", SmallInteger(), nullable=False),
+        Index(BY_ENTITY, "entity", "seq", "n"),
+        Index(BY_KEY, "entity", "key", "seq", "n"),
+        Index(
+            BY_FORMER_KEY,
+            "entity",
+            "former_key",
+            "seq",
+            "n",
+            postgresql_where=moved,
+            sqlite_where=moved,
+        ),
+        **_OPTIONS,
+    )
+
+

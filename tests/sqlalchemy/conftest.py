@@ -1,0 +1,60 @@
+"""A Lifecycle installed on sessions of each database, and ways to read what it recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from lifecycle import Lifecycle
+from lifecycle.audit.records import Record
+
+
+@pytest.fixture
+def lifecycle() -> Lifecycle:
+    """A Lifecycle that records beside the data."""
+    return Lifecycle()
+
+
+@pytest.fixture
+def base() -> Iterator[type[DeclarativeBase]]:
+    """A declarative base of the test's own, forgotten afterwards."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    yield Base
+    Base.registry.dispose()
+
+
+@pytest.fixture
+def start(
+    engine: Engine, lifecycle: Lifecycle, base: type[DeclarativeBase]
+) -> Callable[[], sessionmaker[Session]]:
+    """Create the tables and give the installed session factory, once the models are declared."""
+
+    def begin() -> sessionmaker[Session]:
+        base.metadata.create_all(engine)
+        factory = sessionmaker(engine)
+        lifecycle.install(factory)
+        lifecycle.create_tables(engine)
+        return factory
+
+    return begin
+
+
+@pytest.fixture
+def recorded(lifecycle: Lifecycle) -> Callable[..., list[tuple[Any, ...]]]:
+    """Everything recorded, oldest first, as (operation, entity, key, changes)."""
+
+    def read() -> list[tuple[Any, ...]]:
+        return [_brief(record) for record in lifecycle.history.find(newest_first=False)]
+
+    return read
+
+
+def _brief(record: Record) -> tuple[Any, ...]:
+    return str(record.operation), record.entity, record.key, record.changes

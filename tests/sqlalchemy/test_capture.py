@@ -1,0 +1,533 @@
+"""What is recorded of a flush, on each database."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import JSON, FetchedValue, ForeignKey, Numeric, String, TypeDecorator, event, func
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    deferred,
+    mapped_column,
+    relationship,
+    sessionmaker,
+)
+
+from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited
+from lifecycle.changes import ListEdit, Splice
+from lifecycle.errors import RecordingError
+
+Start = Callable[[], sessionmaker[Session]]
+Recorded = Callable[[], list[tuple[Any, ...]]]
+
+
+def user_model(base: type[DeclarativeBase]) -> Any:
+    class User(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(50))
+        email: Mapped[str | None] = mapped_column(String(50))
+
+    return User
+
+
+def test_an_insert_is_recorded_with_every_value_and_the_generated_key(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """A new row shows each column going from ABSENT to what the database holds."""
+    user = user_model(base)
+    with start().begin() as session:
+        session.add(user(name="Eve"))
+    assert recorded() == [
+        (
+            "insert",
+            "User",
+            "1",
+            {"id": Change(ABSENT, 1), "name": Change(ABSENT, "Eve"), "email": Change(ABSENT, None)},
+        )
+    ]
+
+
+def test_an_update_is_recorded_with_old_and_new(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Only the columns whose value changed are in the record."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(name="Eve"))
+    with factory.begin() as session:
+        session.get_one(user, 1).name = "Bob"
+    assert recorded()[1:] == [("update", "User", "1", {"name": Change("Eve", "Bob")})]
+
+
+def test_a_delete_is_recorded_with_the_last_values(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """A deleted row shows what the database held, not what memory had made of it."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(name="Eve"))
+    with factory.begin() as session:
+        found = session.get_one(user, 1)
+        found.name = "never written"
+        session.delete(found)
+    assert recorded()[1:] == [
+        (
+            "delete",
+            "User",
+            "1",
+            {"id": Change(1, ABSENT), "name": Change("Eve", ABSENT), "email": Change(None, ABSENT)},
+        )
+    ]
+
+
+@pytest.mark.parametrize("change", ["nothing", "same", "there and back"])
+def test_what_changes_nothing_is_not_recorded(
+    change: str, base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Setting a value to what it is, or back to what it was, leaves no record."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(name="Eve"))
+    with factory.begin() as session:
+        found = session.get_one(user, 1)
+        if change == "same":
+            found.name = "Eve"
+        elif change == "there and back":
+            found.name = "Bob"
+            found.name = "Eve"
+    assert len(recorded()) == 1
+
+
+def test_an_old_value_that_memory_lost_is_read_before_it_is_overwritten(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Setting attributes of expired objects still records the true old values."""
+    user, factory = user_model(base), start()
+    with factory() as session:
+        people = [user(name=f"n{number}") for number in range(3)]
+        session.add_all(people)
+        session.commit()
+        for person in people:
+            person.name += "!" if person.id == 2 else ""
+            session.expire(person)
+            person.name = f"new {person.__dict__.get('id')}"
+        session.commit()
+    assert [changes["name"].old for _, _, _, changes in recorded()[3:]] == ["n0", "n1", "n2"]
+
+
+def test_many_unknown_old_values_are_read_in_one_statement(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """The number of SELECTs does not grow with the number of expired objects."""
+    user, factory = user_model(base), start()
+    statements: list[str] = []
+    with factory() as session:
+        people = [user(name=f"n{number}") for number in range(50)]
+        session.add_all(people)
+        session.commit()
+
+        def note(*arguments: Any) -> None:
+            statements.append(arguments[2])
+
+        event.listen(session.get_bind(), "before_cursor_execute", note)
+        for person in people:
+            person.name = "x"
+        session.commit()
+    selects = [statement for statement in statements if statement.startswith("SELECT")]
+    assert len(selects) == 1
+    assert {changes["name"].old for _, _, _, changes in recorded()[50:]} == {
+        f"n{number}" for number in range(50)
+    }
+
+
+def test_a_flush_of_any_size_adds_two_statements(
+    base: type[DeclarativeBase], start: Start
+) -> None:
+    """The revision and its records are one statement each."""
+    user, factory = user_model(base), start()
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    with factory() as session:
+        session.add_all([user(name=f"n{number}") for number in range(50)])
+        event.listen(session.get_bind(), "before_cursor_execute", note)
+        session.flush()
+        ours = [statement for statement in statements if "lifecycle_" in statement]
+        session.rollback()
+    assert len(ours) == 2
+
+
+def test_a_changed_key_moves_the_history(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded, lifecycle: Lifecycle
+) -> None:
+    """A primary key change is an update that knows both keys, and history follows it."""
+
+    class File(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "files"
+        path: Mapped[str] = mapped_column(String(50), primary_key=True)
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(File(path="a"))
+    with factory.begin() as session:
+        session.get_one(File, "a").path = "b"
+        session.flush()
+        session.add(File(path="a"))
+    moved, taken = list(lifecycle.history.find(newest_first=False))[1:]
+    assert (moved.key, moved.former_key, moved.changes) == ("b", "a", {"path": Change("a", "b")})
+    assert (taken.key, taken.operation) == ("a", "insert")
+    assert [record.operation for record in lifecycle.history.of(File, "b")] == ["update", "insert"]
+    assert set(lifecycle.history.snapshot(File)) == {"a", "b"}
+
+
+def test_values_the_database_works_out_are_read_back(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Server defaults, SQL expressions and onupdate show the value that was really written."""
+
+    class Counter(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "counters"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int] = mapped_column(server_default="7")
+        touched: Mapped[int] = mapped_column(default=0, onupdate=1)
+        length: Mapped[int] = mapped_column(
+            default=0, onupdate=func.length("four"), server_onupdate=FetchedValue()
+        )
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Counter())
+    with factory.begin() as session:
+        counter = session.get_one(Counter, 1)
+        counter.n = Counter.n + 1
+    inserted, updated = (changes for *_, changes in recorded())
+    assert inserted["n"] == Change(ABSENT, 7)
+    assert updated == {"n": Change(7, 8), "touched": Change(0, 1), "length": Change(0, 4)}
+
+
+def test_a_version_counter_is_recorded_with_the_change(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """SQLAlchemy counts the version up by itself; both values are in the record."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str] = mapped_column(String(50))
+        version: Mapped[int] = mapped_column()
+        __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # read by SQLAlchemy
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Page(text="a"))
+    with factory.begin() as session:
+        session.merge(Page(id=1, text="b", version=1))
+    assert recorded()[1][3] == {"text": Change("a", "b"), "version": Change(1, 2)}
+
+
+def test_a_foreign_key_set_through_a_relationship_is_recorded(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """The column is recorded, however it was set; a child cut off by the flush is too."""
+
+    class Order(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        lines: Mapped[list[Any]] = relationship("Line")
+
+    class Line(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "order_lines"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Order(lines=[Line()]))
+    with factory.begin() as session:
+        order = session.get_one(Order, 1)
+        order.lines.clear()
+    assert recorded()[1][3]["order_id"] == Change(ABSENT, 1)
+    assert recorded()[2] == ("update", "Line", "1", {"order_id": Change(1, None)})
+
+
+def test_an_orphan_deleted_by_the_flush_is_recorded(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """A delete that only the flush decides about is recorded with its row."""
+
+    class Order(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        lines: Mapped[list[Any]] = relationship("Line", cascade="all, delete-orphan")
+
+    class Line(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "order_lines"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str] = mapped_column(String(50))
+        order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Order(lines=[Line(text="x")]))
+    with factory.begin() as session:
+        order = session.get_one(Order, 1)
+        order.lines.clear()
+    assert recorded()[2] == (
+        "delete",
+        "Line",
+        "1",
+        {"id": Change(1, ABSENT), "text": Change("x", ABSENT), "order_id": Change(1, ABSENT)},
+    )
+
+
+def test_a_row_replaced_within_one_flush_is_one_update(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Deleting an object and adding another with its key is an UPDATE, and is recorded as one."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(name="Eve", email="e"))
+    with factory.begin() as session:
+        session.delete(session.get_one(user, 1))
+        session.add(user(id=1, name="Bob", email="e"))
+    assert recorded()[1:] == [("update", "User", "1", {"name": Change("Eve", "Bob")})]
+
+
+def test_joined_inheritance_is_one_record_under_the_name_of_the_base(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """An object spread over two tables is one object, found under its base's name."""
+
+    class Person(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "persons"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str] = mapped_column(String(20))
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+
+    class Manager(Person):
+        __tablename__ = "managers"
+        id: Mapped[int] = mapped_column(ForeignKey("persons.id"), primary_key=True)
+        budget: Mapped[int]
+        __mapper_args__ = {"polymorphic_identity": "manager"}  # noqa: RUF012
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Manager(budget=5))
+    with factory.begin() as session:
+        session.get_one(Person, 1).budget = 6
+    assert recorded()[0][:3] == ("insert", "Person", "1")
+    assert recorded()[1] == ("update", "Person", "1", {"budget": Change(5, 6)})
+
+
+class Colour(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+class Reversed(TypeDecorator[str]):
+    """A column type that stores text backwards, as an encrypting one would store a cipher."""
+
+    impl = String(50)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        if value == "refuse":
+            raise ValueError("cannot store the secret refuse")
+        return value[::-1] if value is not None else None
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return value[::-1] if value is not None else None
+
+
+def everything_model(base: type[DeclarativeBase]) -> Any:
+    class Everything(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "everything"
+        id: Mapped[UUID] = mapped_column(primary_key=True)
+        price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
+        born: Mapped[date]
+        at: Mapped[datetime]
+        blob: Mapped[bytes]
+        colour: Mapped[Colour]
+        secret: Mapped[str] = mapped_column(Reversed())
+        data: Mapped[Any] = mapped_column(JSON)
+        tracked: Mapped[Any] = mapped_column(MutableDict.as_mutable(JSON()))
+        lazy: Mapped[str] = deferred(mapped_column(String(50)))
+
+    return Everything
+
+
+def everything(base: type[DeclarativeBase]) -> tuple[Any, Any]:
+    model = everything_model(base)
+    return model, model(
+        id=UUID(int=1),
+        price=Decimal("1.10"),
+        born=date(1990, 2, 28),
+        at=datetime(2026, 1, 2, 3, 4, 5),
+        blob=b"\x00\xff",
+        colour=Colour.RED,
+        secret="abc",
+        data={"tags": ["a", "b", "c", "d", "e", "f"], "n": 1},
+        tracked={"k": {"deep": 1}, "other": "x" * 40},
+        lazy="long",
+    )
+
+
+def test_values_of_every_type_come_back_exactly(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Types the codec knows are kept as they are; others as their database stores them."""
+    _, thing = everything(base)
+    with start().begin() as session:
+        session.add(thing)
+    changes = recorded()[0][3]
+    assert {name: delta.new for name, delta in changes.items()} == {
+        "id": UUID(int=1),
+        "price": Decimal("1.10"),
+        "born": date(1990, 2, 28),
+        "at": datetime(2026, 1, 2, 3, 4, 5),
+        "blob": b"\x00\xff",
+        "colour": "RED",
+        "secret": "cba",
+        "data": {"tags": ["a", "b", "c", "d", "e", "f"], "n": 1},
+        "tracked": {"k": {"deep": 1}, "other": "x" * 40},
+        "lazy": "long",
+    }
+
+
+def test_changes_inside_documents_and_lists_are_recorded_by_path_and_element(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """A JSON column shows the paths and elements that changed, with their true old values."""
+    model, thing = everything(base)
+    factory = start()
+    with factory.begin() as session:
+        session.add(thing)
+    with factory.begin() as session:
+        found = session.get_one(model, UUID(int=1))
+        found.data = {"tags": ["a", "b", "X", "c", "d", "e", "f"], "n": 1}
+        found.tracked["added"] = True
+        found.lazy = "short"
+        found.colour = Colour.BLUE
+    assert recorded()[1][3] == {
+        "data.tags": ListEdit((Splice(2, (), ("X",)),)),
+        "tracked.added": Change(ABSENT, True),
+        "lazy": Change("long", "short"),
+        "colour": Change("RED", "BLUE"),
+    }
+
+
+def test_a_value_its_type_refuses_fails_the_flush_without_showing_it(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """The error names entity, field and cause, never the value."""
+    _, thing = everything(base)
+    thing.secret = "refuse"
+    with pytest.raises(Exception, match="refuse"), start().begin() as session:
+        session.add(thing)
+    assert recorded() == []
+
+
+def test_masked_values_are_never_stored_and_excluded_fields_not_mentioned(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Of a masked field one sees that it changed; of an excluded one, nothing."""
+
+    @audited(mask={"password"}, exclude={"seen"}, label="name")
+    class User(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(50))
+        password: Mapped[str] = mapped_column(String(50))
+        seen: Mapped[int]
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(User(name="Eve", password="s3cret", seen=0))
+    with factory.begin() as session:
+        session.get_one(User, 1).password = "s3cret2"
+    with factory.begin() as session:
+        session.get_one(User, 1).seen = 1
+    with factory.begin() as session:
+        text = str(session.connection().exec_driver_sql("SELECT * FROM lifecycle_change").all())
+    assert [changes for *_, changes in recorded()] == [
+        {"id": Change(ABSENT, 1), "name": Change(ABSENT, "Eve"), "password": Change(ABSENT, MASKED)},
+        {"password": Change(MASKED, MASKED)},
+    ]
+    assert "s3cret" not in text
+
+
+def test_models_that_are_not_audited_leave_no_record(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """@not_audited keeps a model out of the log."""
+    user = not_audited(user_model(base))
+    with start().begin() as session:
+        session.add(user(name="Eve"))
+    assert recorded() == []
+
+
+def test_a_label_that_cannot_be_made_fails_the_flush(
+    base: type[DeclarativeBase], start: Start
+) -> None:
+    """A broken label is an error that names the model and the cause, not a silent gap."""
+    user = audited(label=lambda instance: 1 / 0)(user_model(base))
+    with pytest.raises(RecordingError, match="label of a .*User.*ZeroDivisionError"):
+        with start().begin() as session:
+            session.add(user(name="Eve"))
+
+
+def test_an_old_value_nobody_knows_is_unknown(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """A column the database changes on an object only the flush touched has no known old value."""
+
+    class Order(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        lines: Mapped[list[Any]] = relationship("Line")
+
+    class Line(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "order_lines"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+        touched: Mapped[int] = mapped_column(default=0, onupdate=1)
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Order(lines=[Line()]))
+    with factory.begin() as session:
+        order = session.get_one(Order, 1)
+        order.lines.clear()
+    assert recorded()[2][3] == {"order_id": Change(1, None), "touched": Change(UNKNOWN, 1)}
+
+
+def test_the_record_is_made_at_a_known_time_by_a_known_actor(
+    base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle
+) -> None:
+    """Time is aware and in UTC; who, why and in which context come from acting()."""
+    from lifecycle import acting
+
+    user, factory = user_model(base), start()
+    before = datetime.now(UTC)
+    with acting("ann", label="Ann", reason="why", source="web", request_id="r1", ip="::1"):
+        with factory.begin() as session:
+            session.add(user(name="Eve"))
+    (record,) = lifecycle.history.of(user, 1)
+    revision = record.revision
+    assert before <= revision.at <= datetime.now(UTC)
+    assert revision.at.utcoffset() == UTC.utcoffset(None)
+    assert (revision.actor, revision.actor_label, revision.reason) == ("ann", "Ann", "why")
+    assert (revision.source, revision.request_id) == ("web", "r1")
+    assert revision.context == {"ip": "::1"}
