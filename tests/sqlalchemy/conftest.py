@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -33,17 +34,19 @@ def base() -> Iterator[type[DeclarativeBase]]:
 @pytest.fixture
 def start(
     engine: Engine, lifecycle: Lifecycle, base: type[DeclarativeBase]
-) -> Callable[[], sessionmaker[Session]]:
+) -> Iterator[Callable[[], sessionmaker[Session]]]:
     """Create the tables and give the installed session factory, once the models are declared."""
+    with ExitStack() as after:
 
-    def begin() -> sessionmaker[Session]:
-        base.metadata.create_all(engine)
-        factory = sessionmaker(engine)
-        lifecycle.install(factory)
-        lifecycle.create_tables(engine)
-        return factory
+        def begin() -> sessionmaker[Session]:
+            base.metadata.create_all(engine)
+            factory = sessionmaker(engine)
+            lifecycle.install(factory)
+            after.callback(lifecycle.uninstall, factory)
+            lifecycle.create_tables(engine)
+            return factory
 
-    return begin
+        yield begin
 
 
 @pytest.fixture

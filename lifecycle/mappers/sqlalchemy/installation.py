@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import ref
 
 from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import NoInspectionAvailable
@@ -46,6 +47,7 @@ class SQLAlchemyMapper:
             ("after_transaction_end", self._after_transaction_end),
             ("do_orm_execute", self._do_orm_execute),
         )
+        self._check_later: Final = _checking(ref(self._models))
 
     # --- the Mapper protocol ---
 
@@ -75,7 +77,7 @@ class SQLAlchemyMapper:
         for name, listener in self._listeners:
             event.listen(where, name, listener)
         if not self._installed:
-            event.listen(ORMMapper, "after_configured", self._models.check_declared)
+            event.listen(ORMMapper, "after_configured", self._check_later)
         self._installed.append(where)
 
     def uninstall(self, target: Any) -> None:
@@ -87,7 +89,7 @@ class SQLAlchemyMapper:
             event.remove(where, name, listener)
         self._installed.remove(where)
         if not self._installed:
-            event.remove(ORMMapper, "after_configured", self._models.check_declared)
+            event.remove(ORMMapper, "after_configured", self._check_later)
 
     def engine_of(self, target: Any) -> Engine | None:
         """The engine a session set-up is bound to, ``None`` when it has none of its own."""
@@ -179,6 +181,20 @@ class SQLAlchemyMapper:
         if transcript is None:
             transcript = session.info[self, "transcript"] = Transcript(self._services)
         return transcript
+
+
+def _checking(models: ref[Models]) -> Callable[[], None]:
+    """Check newly configured classes, for as long as somebody else keeps the models alive.
+
+    It is listened to on every mapper there is, so it must not keep a Lifecycle from going.
+    """
+
+    def check() -> None:
+        alive = models()
+        if alive is not None:
+            alive.check_declared()
+
+    return check
 
 
 def _sessions_of(target: Any) -> Any:

@@ -1,0 +1,207 @@
+"""The log holds what was committed, whatever happened to transactions and savepoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, String, create_engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from lifecycle import Lifecycle
+
+Start = Callable[[], sessionmaker[Session]]
+
+
+@pytest.fixture
+def tag(base: type[DeclarativeBase]) -> Any:
+    """A model with a unique name."""
+
+    class Tag(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "tags"
+        name: Mapped[str] = mapped_column(String(20), primary_key=True)
+
+    return Tag
+
+
+@pytest.fixture
+def names(lifecycle: Lifecycle) -> Callable[[], list[list[str]]]:
+    """The keys recorded, by revision."""
+
+    def read() -> list[list[str]]:
+        revisions: dict[Any, list[str]] = {}
+        for record in lifecycle.history.find(newest_first=False):
+            revisions.setdefault(record.revision.id, []).append(record.key)
+        return list(revisions.values())
+
+    return read
+
+
+def test_several_flushes_of_a_transaction_are_one_revision(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """Each flush adds its records to the revision of its transaction."""
+    with start().begin() as session:
+        session.add(tag(name="a"))
+        session.flush()
+        session.add(tag(name="b"))
+    assert names() == [["a", "b"]]
+
+
+def test_each_transaction_is_a_revision(tag: Any, start: Start, names: Any) -> None:
+    """A session that goes on after a commit starts a new revision."""
+    with start()() as session:
+        for name in "ab":
+            session.add(tag(name=name))
+            session.commit()
+    assert names() == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("end", ["rollback", "close"])
+def test_what_is_not_committed_is_not_in_the_log(
+    end: str, tag: Any, start: Start, names: Any
+) -> None:
+    """Rolling back, or closing without commit, takes the records away with the change."""
+    factory = start()
+    session = factory()
+    session.add(tag(name="a"))
+    session.flush()
+    getattr(session, end)()
+    session.add(tag(name="b"))
+    session.commit()
+    session.close()
+    assert names() == [["b"]]
+
+
+def test_a_failed_flush_leaves_no_record(tag: Any, start: Start, names: Any) -> None:
+    """An error of the database takes the records of its transaction away."""
+    factory = start()
+    with factory.begin() as session:
+        session.add(tag(name="a"))
+    with factory() as session:
+        session.add(tag(name="b"))
+        session.flush()
+        session.add(tag(name="a"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()
+        session.add(tag(name="c"))
+        session.commit()
+    assert names() == [["a"], ["c"]]
+
+
+def test_a_savepoint_rolled_back_takes_exactly_its_records(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """Records before and after the savepoint stay, in one revision."""
+    with start().begin() as session:
+        session.add(tag(name="a"))
+        session.flush()
+        savepoint = session.begin_nested()
+        session.add(tag(name="b"))
+        session.flush()
+        savepoint.rollback()
+        session.add(tag(name="c"))
+    assert names() == [["a", "c"]]
+
+
+def test_a_first_flush_in_a_savepoint_rolled_back_does_not_lose_the_revision(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """The revision's row goes with the savepoint, and is written again with the next record."""
+    with start().begin() as session:
+        savepoint = session.begin_nested()
+        session.add(tag(name="a"))
+        session.flush()
+        savepoint.rollback()
+        session.add(tag(name="b"))
+    assert names() == [["b"]]
+
+
+@pytest.mark.parametrize(
+    ("inner", "middle", "expected"),
+    [
+        ("commit", "commit", [["in", "mid", "out"]]),
+        ("commit", "rollback", [["out"]]),
+        ("rollback", "commit", [["mid", "out"]]),
+        ("rollback", "rollback", [["out"]]),
+    ],
+)
+def test_savepoints_nest(
+    inner: str, middle: str, expected: Any, tag: Any, start: Start, names: Any
+) -> None:
+    """A savepoint that was released still goes when the one around it is rolled back."""
+    with start().begin() as session:
+        outer_savepoint = session.begin_nested()
+        inner_savepoint = session.begin_nested()
+        session.add(tag(name="in"))
+        session.flush()
+        getattr(inner_savepoint, inner)()
+        session.add(tag(name="mid"))
+        session.flush()
+        getattr(outer_savepoint, middle)()
+        session.add(tag(name="out"))
+    assert [sorted(found) for found in names()] == expected
+
+
+def test_a_flush_that_fails_inside_a_savepoint_spares_the_outside(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """The transaction goes on after the savepoint, and so does its revision."""
+    factory = start()
+    with factory.begin() as session:
+        session.add(tag(name="a"))
+    with factory.begin() as session:
+        session.add(tag(name="b"))
+        session.flush()
+        with pytest.raises(IntegrityError), session.begin_nested():
+            session.add(tag(name="a"))
+            session.flush()
+        session.add(tag(name="c"))
+    assert names() == [["a"], ["b", "c"]]
+
+
+def test_a_two_phase_commit_records_like_any_other(
+    tag: Any, base: type[DeclarativeBase], mysql_engine: Engine
+) -> None:
+    """The record is part of what the prepared transaction commits, or rolls back."""
+    lifecycle = Lifecycle()
+    factory = sessionmaker(mysql_engine, twophase=True)
+    lifecycle.install(factory)
+    lifecycle.create_tables(mysql_engine)
+    base.metadata.create_all(mysql_engine)
+    with factory() as session:
+        session.add(tag(name="a"))
+        session.flush()
+        session.prepare()
+        session.rollback()
+        session.add(tag(name="b"))
+        session.commit()
+    assert [record.key for record in lifecycle.history.find()] == ["b"]
+
+
+def test_two_databases_of_one_session_get_a_revision_each_joined_by_a_group(
+    tag: Any, base: type[DeclarativeBase], tmp_path: Any
+) -> None:
+    """What one transaction wrote to several databases can be found as one."""
+
+    class Note(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "notes"
+        text: Mapped[str] = mapped_column(String(20), primary_key=True)
+
+    first, second = (create_engine(f"sqlite:///{tmp_path / name}") for name in ("1", "2"))
+    lifecycles = {first: Lifecycle(), second: Lifecycle()}
+    for engine, lifecycle in lifecycles.items():
+        base.metadata.create_all(engine)
+        lifecycle.create_tables(engine)
+    factory = sessionmaker(binds={tag: first, Note: second})
+    lifecycles[first].install(factory)
+    with factory.begin() as session:
+        session.add_all([tag(name="a"), Note(text="b")])
+    (one,) = lifecycles[first].history.find()
+    (other,) = lifecycles[second].history.find()
+    assert (one.entity, other.entity) == ("Tag", "Note")
+    assert one.revision.id != other.revision.id
+    assert one.revision.group == other.revision.group
