@@ -1,0 +1,104 @@
+"""The README's code runs as printed and prints what it shows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+import audit_ui
+from lifecycle import Veto
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS: list[tuple[str, str]] = re.findall(
+    r"^```(\w+)\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL
+)
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00")
+
+
+def code(*contains: str) -> str:
+    """The README's one Python block that holds all of these."""
+    (found,) = [
+        block
+        for language, block in BLOCKS
+        if language == "python" and all(text in block for text in contains)
+    ]
+    return found
+
+
+Names = dict[str, Any]
+
+
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The names of a new module, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)
+    return vars(module)
+
+
+def run(block: str, names: Names) -> str:
+    """Run a block as part of that module; returns what it printed."""
+    printed = StringIO()
+    with redirect_stdout(printed):
+        exec(compile(block, str(README), "exec", dont_inherit=True), names)
+    return printed.getvalue()
+
+
+def test_the_first_example_prints_what_the_readme_shows(names: Names) -> None:
+    """Only the times differ."""
+    printed = run(code("never_alice_only_bob"), names)
+    shown = next(block for language, block in BLOCKS if language == "text")
+    assert TIME.sub("TIME", printed) == TIME.sub("TIME", shown)
+    assert "TIME" in TIME.sub("TIME", printed)
+
+
+def test_the_pages_mount_in_one_line(names: Names) -> None:
+    """The mounted pages answer, and only to those the policy lets in."""
+    run(code("never_alice_only_bob"), names)
+    run(code("audit_ui.create_app"), names)
+    with TestClient(names["app"]) as nobody:
+        assert nobody.get("/audit/").status_code == 403
+    pages = audit_ui.create_app(names["lifecycle"], access=lambda user, action, subject: True)
+    with TestClient(pages) as anybody:
+        assert "Bob" in anybody.get("/").text
+
+
+def test_subscribed_hooks_run_as_the_readme_says(names: Names) -> None:
+    """The veto vetoes, the announcer announces."""
+    run(code("never_alice_only_bob"), names)
+    run(code("class Announcer"), names)
+    said = run(
+        "with Session.begin() as session:\n    session.get(User, 1).name = 'Carl'\n", names
+    )
+    assert said == "User 1 changed: name\n"
+    with pytest.raises(Veto, match="not_here refused to update User 1: nobody of that name"):
+        run("with Session.begin() as session:\n    session.get(User, 1).name = 'Mallory'", names)
+
+
+def test_every_question_to_the_history_has_an_answer(names: Names) -> None:
+    """Each line of the history section runs."""
+    run(code("never_alice_only_bob"), names)
+    run(
+        "record = next(lifecycle.history.of(User, 1))\n"
+        "when, id = record, record.revision.id\n"
+        "user = Session().get(User, 1)\n",
+        names,
+    )
+    run(code("history.snapshot"), names)
+    run("assert list(history.of(user)) == list(history.of(User, 1)) != []", names)
+
+
+def test_documents_install_as_the_readme_says(names: Names) -> None:
+    """A store makes room for the records of documents."""
+    run(code("never_alice_only_bob"), names)
+    run(code("lifecycle.install(mongoengine)"), names)
+    run("lifecycle.uninstall(mongoengine)", names)
