@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from lifecycle.changes import Change, ChangeSet, same
 from lifecycle.errors import HookDefinitionError
@@ -30,13 +30,19 @@ class Condition(ABC):
         """The fields, or paths, it asks about."""
 
     def __and__(self, other: Condition) -> Condition:
-        return _Both(self, other)
+        return _Both(self, other) if isinstance(other, Condition) else NotImplemented
 
     def __or__(self, other: Condition) -> Condition:
-        return _Either(self, other)
+        return _Either(self, other) if isinstance(other, Condition) else NotImplemented
 
     def __invert__(self) -> Condition:
         return _Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is neither true nor false before there are changes: "
+            "join conditions with &, | and ~ instead of and, or and not"
+        )
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -46,11 +52,18 @@ class AnyOf:
     values: tuple[Any, ...]
 
     def __init__(self, *values: Any) -> None:
+        if not values:
+            raise HookDefinitionError(
+                "any_of() of no values can never match: give the values, as in any_of('a', 'b')"
+            )
         object.__setattr__(self, "values", values)
 
 
 def any_of(*values: Any) -> AnyOf:
-    """One of these values, for ``was=`` and ``becomes=``."""
+    """One of these values, for ``was=`` and ``becomes=``; raises ``HookDefinitionError`` for none.
+
+    A value matches when it is the same or equal (``==``), so ``1`` matches ``Decimal("1.0")``.
+    """
     return AnyOf(*values)
 
 
@@ -59,7 +72,14 @@ def _matches(value: Any, wanted: Any) -> bool:
         return any(_matches(value, one) for one in wanted.values)
     if value is UNKNOWN or wanted is UNKNOWN:
         return value is wanted
-    return same(value, wanted) or bool(value == wanted)
+    return same(value, wanted) or _is_equal(value, wanted)
+
+
+def _is_equal(value: Any, wanted: Any) -> bool:
+    try:
+        return bool(value == wanted)
+    except Exception:  # as in `same`: a foreign type's __eq__ may do anything, arrays included
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +186,7 @@ def condition_of(
         return condition
     if not isinstance(when, str):
         raise HookDefinitionError(
-            f"was= and becomes= ask about one field, but when={when!r} names none or several: "
+            f"was= and becomes= ask about one field, but when={when!r} does not name one: "
             "give when='field', or join conditions from lifecycle.conditions with & and |"
         )
     parts: list[Condition] = []

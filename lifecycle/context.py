@@ -5,15 +5,23 @@ It travels in context variables, so it follows a task and never leaks into anoth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final
+from functools import wraps
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID
 
+from lifecycle import codec
+from lifecycle.errors import EncodingError
+from lifecycle.keys import LONGEST
+
 __all__ = ["Context", "acting", "current"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,55 +46,145 @@ def current() -> Context:
     return _current.get()
 
 
-@contextmanager
-def acting(
-    actor: Any = None,
-    *,
-    label: str | None = None,
-    reason: str | None = None,
-    source: str | None = None,
-    request_id: str | None = None,
-    **context: Any,
-) -> Iterator[Context]:
+class acting:
     """Name who acts, and why, for everything written inside the block.
 
     Blocks nest: what an inner one does not give is taken from the outer one, and extra keywords
-    add to it. A revision takes its context when its first record is made.
+    add to it; another actor does not take over the outer one's label. A revision takes its context
+    when its first record is made. As a decorator, of plain and of async functions, it makes a block
+    of every call. A ``with`` inside a generator holds for its consumer too, between two values.
 
     ``actor`` is a stable id as text, or an object with an ``id`` (or ``pk``), whose ``str()`` is
-    then the label. ``label`` is what people call the actor now. Extra keywords hold values that
-    the log can encode. Raises ``TypeError`` for an actor without an id.
+    then the label if its class defines one. ``label`` is what people call the actor now. Extra
+    keywords hold values that the log can encode. Raises ``TypeError`` for an actor without an id
+    and for anything that is not text where text is wanted, ``ValueError`` for an empty actor or an
+    id that is too long, and ``EncodingError`` for an extra keyword that cannot be recorded.
     """
-    outer = _current.get()
-    if actor is not None:
-        actor, label = _identified(actor, label)
-    inner = replace(
-        outer,
-        actor=outer.actor if actor is None else actor,
-        actor_label=label if actor is not None or label is not None else outer.actor_label,
-        reason=outer.reason if reason is None else reason,
-        source=outer.source if source is None else source,
-        request_id=outer.request_id if request_id is None else request_id,
-        extra=MappingProxyType({**outer.extra, **context}) if context else outer.extra,
-    )
-    token = _current.set(inner)
-    try:
-        yield inner
-    finally:
+
+    def __init__(
+        self,
+        actor: Any = None,
+        *,
+        label: str | None = None,
+        reason: str | None = None,
+        source: str | None = None,
+        request_id: str | None = None,
+        **context: Any,
+    ) -> None:
+        if actor is not None:
+            actor, label = _identified(actor, label)
+        texts = {"reason": reason, "source": source, "request_id": request_id}
+        for keyword, text in {"actor": actor, "label": label, **texts}.items():
+            _check_text(keyword, text)
+        self._actor: Final[str | None] = actor
+        self._label: Final = label
+        self._texts: Final = {name: text for name, text in texts.items() if text is not None}
+        self._extra: Final = {name: _recordable(name, value) for name, value in context.items()}
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Context:
+        if self._token is not None:
+            raise RuntimeError("this acting() block is open already: call acting() for each block")
+        inner = self._within(_current.get())
+        self._token = _current.set(inner)
+        return inner
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        token, self._token = self._token, None
+        assert token is not None  # __enter__ has set it
         _current.reset(token)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Make a block of every call of a function."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"acting() cannot decorate the generator {function.__qualname__}, which runs after "
+                "the call is over: write `with acting(...)` around what consumes it"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+            return awaited  # type: ignore[return-value]  # R is the coroutine
+
+        @wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return called
+
+    def _again(self) -> acting:
+        """Another block of the same content: calls may overlap."""
+        return acting(self._actor, label=self._label, **self._texts, **self._extra)
+
+    def _within(self, outer: Context) -> Context:
+        same_actor = self._actor in (None, outer.actor)
+        label = outer.actor_label if self._label is None and same_actor else self._label
+        return replace(
+            outer,
+            actor=outer.actor if self._actor is None else self._actor,
+            actor_label=label,
+            extra=MappingProxyType({**outer.extra, **self._extra}) if self._extra else outer.extra,
+            **self._texts,
+        )
 
 
 def _identified(actor: Any, label: str | None) -> tuple[str, str | None]:
     if isinstance(actor, str):
-        return str(actor), label
+        return str.__str__(actor), label
     if isinstance(actor, int | UUID) and not isinstance(actor, bool):
         return str(actor), label
-    identity = getattr(actor, "id", None)
-    if identity is None:
-        identity = getattr(actor, "pk", None)
-    if identity is None:
+    kind = type(actor)
+    identity = None
+    if not isinstance(actor, type):
+        identity = getattr(actor, "id", None)
+        if identity is None:
+            identity = getattr(actor, "pk", None)
+    if identity is None or callable(identity):
+        what = f"the class {actor.__qualname__}" if kind is type else f"a {kind.__qualname__}"
         raise TypeError(
-            f"acting() got a {type(actor).__qualname__} that has no id: "
+            f"acting() got {what} that has no id: "
             "give a stable id as text, or an object whose id is set"
         )
-    return str(identity), str(actor) if label is None else label
+    if label is None and kind.__str__ is not object.__str__:
+        label = str(actor)  # what object.__str__ gives is an address, or every field
+    return str(identity), label
+
+
+_INDEXED: Final = frozenset({"actor", "request_id"})
+
+
+def _check_text(keyword: str, text: Any) -> None:
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise TypeError(f"acting({keyword}={text!r}) must be text, not {type(text).__qualname__}")
+    if keyword == "actor" and not text:
+        raise ValueError("acting() got an empty actor: give a stable id, or None for nobody")
+    if keyword in _INDEXED and len(text) > LONGEST:
+        raise ValueError(
+            f"acting({keyword}=...) has {len(text)} characters, and the log keeps {LONGEST}: "
+            "shorten it, or give it as an extra keyword"
+        )
+
+
+def _recordable(keyword: str, value: Any) -> Any:
+    """A copy of an extra keyword's value, so that what is recorded is what was given."""
+    if keyword in Context.__dataclass_fields__:
+        raise TypeError(
+            f"acting() has no keyword {keyword!r}, which would look like a part of the context: "
+            "give label= for the actor's label, or choose another name"
+        )
+    try:
+        return codec.decode(codec.encode(value))
+    except EncodingError as error:
+        raise EncodingError(f"acting({keyword}=...) cannot be recorded: {error}") from error

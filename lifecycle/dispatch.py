@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from lifecycle.changes import Delta, Operation, split_path
+from lifecycle.changes import Change, ChangeSet, Delta, Operation, split_path
 from lifecycle.errors import HookDefinitionError
 from lifecycle.hooks import Hook, model_hooks, subscribed_hooks
 from lifecycle.moments import Event, Moment
@@ -102,9 +103,7 @@ def run(hooks: tuple[Hook, ...], event: Event) -> None:
     A hook that raises stops the rest; its error goes on with a note that names hook and object.
     """
     for hook in hooks:
-        condition = hook.mark.condition
-        if condition is None or condition.holds(event.changes):
-            _call(hook, event)
+        _call(hook, event)
 
 
 def settle(hooks: tuple[Hook, ...], event: Event, seen: Seen) -> list[Hook]:
@@ -114,24 +113,42 @@ def settle(hooks: tuple[Hook, ...], event: Event, seen: Seen) -> list[Hook]:
     called again for what it did itself. Returns the hooks that ran.
     """
     changes, ran = event.changes, []
+    now = _copied(changes)
     for hook in hooks:
         if event.operation is Operation.UPDATE and not changes:
             break
-        if seen.get(hook) == changes:
+        if seen.get(hook) == now:
             continue
-        condition = hook.mark.condition
-        if condition is None or condition.holds(changes):
-            _call(hook, event)
+        if _call(hook, event):
             changes.refresh()
+            now = _copied(changes)
             ran.append(hook)
-        seen[hook] = dict(changes)
+        seen[hook] = now
     return ran
 
 
-def _call(hook: Hook, event: Event) -> None:
+def _copied(changes: ChangeSet) -> dict[str, Delta]:
+    """The changes with new containers of their own, which a later hook may change in place."""
+    return {
+        path: Change(delta.old, deepcopy(delta.new))
+        if isinstance(delta, Change) and isinstance(delta.new, _CONTAINERS)
+        else delta
+        for path, delta in changes.items()
+    }
+
+
+_CONTAINERS: Final = (dict, list, set)
+
+
+def _call(hook: Hook, event: Event) -> bool:
+    """Call a hook unless its condition is against it; returns whether it was called."""
     event.hook = hook.name
+    condition = hook.mark.condition
     try:
+        if condition is not None and not condition.holds(event.changes):
+            return False
         hook.call(event)
     except Exception as error:
         error.add_note(f"raised by the hook {hook.name} at {event.moment} of {event.subject}")
         raise
+    return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partialmethod
 from typing import Any, Final, Protocol, TypeVar, overload
 
 from lifecycle.conditions import NOT_GIVEN, Condition, condition_of
@@ -68,15 +69,18 @@ def _decorator(moment: Moment) -> Decorator:
         becomes: Any = NOT_GIVEN,
         priority: int = 0,
     ) -> Any:
+        if not isinstance(priority, int):
+            raise HookDefinitionError(f"@{moment}(priority={priority!r}): give a whole number")
+        condition = condition_of(when, was, becomes)
         if len(targets) == 1 and inspect.isroutine(targets[0]):
-            return _marked(targets[0], Mark(moment))
+            return _marked(targets[0], Mark(moment, condition=condition, priority=priority))
         for target in targets:
             if not isinstance(target, type):
                 raise HookDefinitionError(
-                    f"@{moment}({target!r}): {target!r} is no class; "
-                    "name model classes, or none for all of them"
+                    f"@{moment}({target!r}): that is neither a function nor a class; mark a plain "
+                    "function or method, and name model classes as targets, or none for all of them"
                 )
-        mark = Mark(moment, targets, condition_of(when, was, becomes), priority)
+        mark = Mark(moment, targets, condition, priority)
         return lambda function: _marked(function, mark)
 
     decorator.__name__ = decorator.__qualname__ = str(moment)
@@ -85,7 +89,8 @@ def _decorator(moment: Moment) -> Decorator:
         "On a model's method give no target. On a free function, or a subscriber's method, name\n"
         "the classes it is for: none means all. ``when`` is a field, a tuple of fields (any of\n"
         "them) or a condition; ``was`` and ``becomes`` ask for the values of that one field.\n"
-        "A higher ``priority`` runs first. Raises ``HookDefinitionError`` for what cannot work."
+        "A higher ``priority`` runs first. Marked several times, a function runs for every mark\n"
+        "that applies. Raises ``HookDefinitionError`` for what cannot work."
     )
     return decorator
 
@@ -111,9 +116,22 @@ post_remove: Final = _decorator(Moment.POST_REMOVE)
 
 
 def marks_of(function: object) -> tuple[Mark, ...]:
-    """The marks the decorators left on a function."""
+    """The marks the decorators left on a function, or on the one a method or property is made of."""
+    for kind, attribute in _WRAPPERS.items():
+        if isinstance(function, kind):
+            function = getattr(function, attribute)
     marks: tuple[Mark, ...] = getattr(function, _MARKS, ())
     return marks
+
+
+_WRAPPERS: Final = {
+    staticmethod: "__func__",
+    classmethod: "__func__",
+    property: "fget",
+    cached_property: "func",
+    partialmethod: "func",
+}
+"""Descriptors that hide a function and its marks, and where they keep it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +175,9 @@ def _method_hook(cls: type, owner: type, name: str, function: Any, mark: Mark) -
             f"{label} is a method of the model {cls.__qualname__}, so its "
             f"@{mark.moment} must name no target class; it runs for its own class"
         )
-    _refuse_async(label, mark, function)
+    if isinstance(function, staticmethod) or not callable(function):
+        raise _no_method(label, mark, function, "a plain method, f(self) or f(self, event)")
+    _refuse_deferred(label, mark, function)
     arguments = _positional(label, mark, function, "f(self) or f(self, event)", (1, 2))
     if arguments == 1:
 
@@ -199,11 +219,13 @@ def _instantiated(listener: type) -> Any:
 
 
 def _bound_hooks(listener: Any) -> list[Hook]:
-    hooks = [
-        _listener_hook(f"{owner.__qualname__}.{name}", getattr(listener, name), mark)
-        for owner, name, function in _marked_members(type(listener))
-        for mark in marks_of(function)
-    ]
+    hooks = []
+    for owner, name, member in _marked_members(type(listener)):
+        label = f"{owner.__qualname__}.{name}"
+        for mark in marks_of(member):
+            if not (callable(member) or isinstance(member, classmethod)):
+                raise _no_method(label, mark, member, "a method, f(self, event)")
+            hooks.append(_listener_hook(label, getattr(listener, name), mark))
     if not hooks:
         raise _nothing_marked(f"{listener!r}")
     return hooks
@@ -217,17 +239,29 @@ def _nothing_marked(what: str) -> HookDefinitionError:
 
 
 def _listener_hook(name: str, function: Any, mark: Mark) -> Hook:
-    _refuse_async(name, mark, function)
+    _refuse_deferred(name, mark, function)
     _positional(name, mark, function, "f(event)", (1,))
     return Hook(name, mark, function)
 
 
-def _refuse_async(name: str, mark: Mark, function: Any) -> None:
-    if inspect.iscoroutinefunction(function):
-        raise HookDefinitionError(
-            f"{name}, marked @{mark.moment}, is async, and would never be awaited: "
-            "write it as a plain function"
-        )
+def _no_method(name: str, mark: Mark, member: object, wanted: str) -> HookDefinitionError:
+    return HookDefinitionError(
+        f"{name}, marked @{mark.moment}, is a {type(member).__name__}: make it {wanted}"
+    )
+
+
+def _refuse_deferred(name: str, mark: Mark, function: Any) -> None:
+    """Refuse a function whose body does not run when it is called."""
+    function = inspect.unwrap(function)
+    for is_kind, what in (
+        (inspect.iscoroutinefunction, "is async, and would never be awaited"),
+        (inspect.isasyncgenfunction, "is an async generator, and would never run"),
+        (inspect.isgeneratorfunction, "is a generator, and would never run"),
+    ):
+        if is_kind(function):
+            raise HookDefinitionError(
+                f"{name}, marked @{mark.moment}, {what}: write it as a plain function"
+            )
 
 
 def _positional(name: str, mark: Mark, function: Any, wanted: str, counts: tuple[int, ...]) -> int:

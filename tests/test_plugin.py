@@ -128,7 +128,9 @@ def test_installing_twice_is_refused_and_keeps_the_first(engine: Engine, user: A
     assert len(list(lifecycle.history.find())) == 1
 
 
-@pytest.mark.parametrize("target", [None, 1, "x", object(), dict, print], ids=repr)
+@pytest.mark.parametrize(
+    "target", [None, 1, object(), dict, print], ids=["None", "int", "object", "class", "function"]
+)
 def test_installing_what_makes_no_sessions_is_refused(target: Any) -> None:
     """The error names the object and what can be installed."""
     with pytest.raises(InstallError, match="cannot be installed: give a sessionmaker"):
@@ -164,7 +166,9 @@ def test_a_store_that_cannot_be_reached_is_found_when_installing(engine: Engine)
     assert listeners(factory) == before
 
 
-@pytest.mark.parametrize("store", ["no url", "nosuch://x/y", 1, object()], ids=repr)
+@pytest.mark.parametrize(
+    "store", ["no url", "nosuch://x/y", 1, object()], ids=["text", "dialect", "int", "object"]
+)
 def test_a_store_that_is_none_is_refused_at_once(store: Any) -> None:
     """The error names what was given."""
     with pytest.raises(ConfigurationError):

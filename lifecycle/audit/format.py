@@ -118,7 +118,7 @@ def _load_1(body: Any, operation: Operation) -> dict[str, Delta]:
 def _load_paths(body: Any) -> Mapping[str, Any]:
     if isinstance(body, list):
         return {codec.decode(path): found for path, found in body}
-    return body
+    return dict(body)
 
 
 def _load_inserted(found: Any) -> Delta:

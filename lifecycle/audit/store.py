@@ -106,5 +106,5 @@ class AuditStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Return when the store can be read; else raise ``StoreUnreachable`` or ``TablesMissing``."""
+        """Return if the store can be read, else raise ``StoreUnreachable`` or ``TablesMissing``."""
         ...

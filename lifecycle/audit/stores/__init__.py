@@ -1,1 +1,1 @@
-"""Implementations of `lifecycle.audit.store.AuditStore`; each module imports only its own driver."""
+"""Implementations of the audit store; each imports only its own driver."""

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from lifecycle import codec
-from lifecycle.audit import format
+from lifecycle.audit.format import dump, load
 from lifecycle.audit.records import Record, Revision
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError
@@ -25,7 +25,7 @@ def revision_row(revision: Revision) -> dict[str, Any]:
         "reason": revision.reason,
         "source": revision.source,
         "request_id": revision.request_id,
-        "context": codec.to_text(dict(revision.context)),
+        "context": codec.dumps(dict(revision.context)),
         "origin": revision.origin,
         "group": revision.group,
     }
@@ -40,7 +40,7 @@ def change_row(seq: int | None, record: Record) -> dict[str, Any]:
         "former_key": record.former_key,
         "operation": record.operation.value,
         "label": record.label,
-        "changes": format.dump(record.changes),
+        "changes": dump(record.changes),
         "format": record.format,
     }
 
@@ -55,7 +55,7 @@ def revision_of(row: Row[Any]) -> Revision:
         reason=row.reason,
         source=row.source,
         request_id=row.request_id,
-        context=codec.from_text(row.context),
+        context=codec.loads(row.context),
         origin=row.origin,
         group=row.group,
     )
@@ -74,7 +74,7 @@ def records_of(rows: Sequence[Row[Any]]) -> tuple[Record, ...]:
 def _record(revision: Revision, row: Row[Any]) -> Record:
     operation = Operation(row.operation)
     try:
-        changes = format.load(row.changes, operation, row.format)
+        changes = load(row.changes, operation, row.format)
     except HistoryError as error:
         raise HistoryError(
             f"record {revision.id}.{row.n} of {row.entity} {row.key} cannot be read: {error}"

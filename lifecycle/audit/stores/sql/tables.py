@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -29,7 +29,13 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "BY_ENTITY", "BY_FORMER_KEY", "BY_KEY", "MYSQL", "AuditTables", "ExactText", "UtcDateTime",
+    "BY_ENTITY",
+    "BY_FORMER_KEY",
+    "BY_KEY",
+    "MYSQL",
+    "AuditTables",
+    "ExactText",
+    "UtcDateTime",
     "audit_tables",
 ]
 
@@ -127,9 +133,13 @@ class AuditTables:
     change: Table
 
 
-@lru_cache
 def audit_tables(schema: str | None = None) -> AuditTables:
     """The tables of the log in a schema, the same objects at every call."""
+    return _audit_tables(schema)
+
+
+@cache
+def _audit_tables(schema: str | None) -> AuditTables:
     metadata = MetaData(schema=schema)
     return AuditTables(metadata, _revision_table(metadata), _change_table(metadata))
 
@@ -201,5 +211,3 @@ def _change_table(metadata: MetaData) -> Table:
         ),
         **_OPTIONS,
     )
-
-

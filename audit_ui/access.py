@@ -1,0 +1,115 @@
+"""Who may look: one callback of the host's, asked before anything is read; closed without one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from inspect import isawaitable
+from ipaddress import IPv6Address, ip_address
+from typing import Any, TypeAlias
+
+from starlette.concurrency import run_in_threadpool
+
+from lifecycle.errors import ConfigurationError
+
+__all__ = ["Access", "Gate", "Subject", "is_local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What someone wants to see: a page, and what its address names.
+
+    ``page`` is one of ``feed``, ``object``, ``record``, ``revision``, ``actor`` and ``help``.
+    ``entity`` is ``None`` where the page shows records of any entity.
+    """
+
+    page: str
+    entity: str | None = None
+    key: str | None = None
+    record: str | None = None
+    revision: str | None = None
+    actor: str | None = None
+
+
+Access: TypeAlias = Callable[[Any, str, Subject], "bool | Awaitable[bool]"]
+"""``access(user, action, subject)``: may this user of the host do this?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Lets a request in or not. Raises ``ConfigurationError`` when nothing says who may look."""
+
+    access: Access | None
+    local_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.access is None and not self.local_only:
+            raise ConfigurationError(
+                "create_app was not told who may see the history, so it would refuse everyone; "
+                "pass access=function(user, action, subject) -> bool, "
+                "or local_only=True to answer this machine alone"
+            )
+        if self.access is not None and not callable(self.access):
+            raise ConfigurationError(
+                f"access={self.access!r} cannot be called; "
+                "pass a function(user, action, subject) -> bool"
+            )
+
+    async def admits(self, user: Any, action: str, subject: Subject) -> bool:
+        """Whether the host's callback says yes; a plain function is called in a worker thread.
+
+        Raises ``ConfigurationError`` when it answers anything but True or False.
+        """
+        if self.access is None:
+            return True
+        answer = await run_in_threadpool(self.access, user, action, subject)
+        if isawaitable(answer):
+            answer = await answer
+        if not isinstance(answer, bool):
+            raise ConfigurationError(
+                f"access answered {action!r} on {subject!r} with {answer!r}, "
+                "so the page was refused; it must return True or False"
+            )
+        return answer
+
+
+_FORWARDED = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"}
+)
+
+
+def is_local(scope: Mapping[str, Any]) -> bool:
+    """Whether a request comes from this machine and means this machine.
+
+    The client's address alone does not tell: a page elsewhere can have its name resolve to
+    127.0.0.1, and a proxy here can speak for anyone. So the Host header must name this machine,
+    and nothing may say that the request was passed on.
+    """
+    client = scope.get("client")
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    passed_on = any(name in _FORWARDED for name, _ in scope["headers"])
+    return (
+        client is not None
+        and not passed_on
+        and len(hosts) == 1
+        and _is_loopback(client[0])
+        and _is_loopback(_host_name(hosts[0].decode("latin-1")))
+    )
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_loopback(name: str) -> bool:
+    if name.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback

@@ -1,0 +1,63 @@
+"""What a host mounts: the pages of one history."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from audit_ui.access import Access, Gate
+from audit_ui.failures import Failures
+from audit_ui.headers import StrictHeaders
+from audit_ui.mount import BelowMount
+from audit_ui.routes import Pages
+from audit_ui.site import Site
+from lifecycle.audit.store import AuditStore
+from lifecycle.errors import ConfigurationError
+
+__all__ = ["HasStore", "create_app"]
+
+
+class HasStore(Protocol):
+    """What owns a store, as a Lifecycle does."""
+
+    @property
+    def store(self) -> AuditStore:
+        """Where the revisions live."""
+        ...
+
+
+def create_app(
+    lifecycle: HasStore | AuditStore,
+    *,
+    access: Access | None = None,
+    local_only: bool = False,
+    title: str = "History",
+    frame_ancestors: str = "'none'",
+) -> ASGIApp:
+    """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
+
+    ``access(user, action, subject)`` is asked before anything is read and returns True or False;
+    ``user`` is the host's ``scope["user"]``, or None where the host has none, ``action`` is
+    ``"view"``, ``subject`` a `Subject`. It may be async; a plain function runs in a worker thread.
+    ``local_only`` answers requests from this machine to this machine alone, and may stand in for
+    ``access``. ``frame_ancestors`` lists, separated by spaces, who may show the pages in a frame.
+
+    Raises ``ConfigurationError`` when nothing says who may look, or when there is no store.
+    """
+    gate = Gate(access, local_only)
+    site = Site(_store_of(lifecycle), title)
+    app = Starlette(routes=Pages(site, gate).routes(), exception_handlers=Failures(site).handlers())
+    app.router.redirect_slashes = False  # it answers with absolute addresses; BelowMount does not
+    return StrictHeaders(BelowMount(app), frame_ancestors)
+
+
+def _store_of(source: HasStore | AuditStore) -> AuditStore:
+    store = source if isinstance(source, AuditStore) else getattr(source, "store", None)
+    if not isinstance(store, AuditStore):
+        raise ConfigurationError(
+            f"create_app was given {source!r}, which is no audit store and has none; "
+            "pass a Lifecycle or an AuditStore"
+        )
+    return store

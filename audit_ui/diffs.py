@@ -1,0 +1,259 @@
+"""A changeset as rows to look at: one per field or path, its value before and after.
+
+Pure functions over `lifecycle.changes`; no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from typing import Any, Final, TypeAlias
+
+from audit_ui.myers import common_head
+from audit_ui.text import shortened
+from audit_ui.values import Kind, Shown, shown
+from audit_ui.wording import (
+    Fragment,
+    Line,
+    Mark,
+    compared_lines,
+    compared_words,
+    folded,
+)
+from lifecycle.changes import (
+    ABSENT,
+    MASKED,
+    Change,
+    ChangeSet,
+    Delta,
+    ListEdit,
+    Operation,
+    SetEdit,
+    Splice,
+    split_path,
+)
+
+__all__ = ["Row", "Side", "Table", "edits_of", "notes", "state_table", "table"]
+
+ROWS: Final = 200
+"""How many rows a table shows before it offers to show all."""
+
+CHARACTERS: Final = 3_000
+"""How much of one value is shown before the table offers to show all."""
+
+LINES: Final = 120
+"""How many lines of one comparison are shown before the table offers to show all."""
+
+ELEMENTS: Final = 60
+"""How many elements of a set are shown before the table offers to show all."""
+
+_VALUES: Final[set[Kind]] = {"text", "plain", "structure", "binary"}
+_COMPARED: Final = 200_000  # characters; longer texts are compared only when all is asked for
+_SHORT: Final = 400  # characters; longer texts of several lines are compared by line
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One cell: a value in fragments, or a set's elements; ``note`` tells equal texts apart."""
+
+    kind: Kind
+    fragments: tuple[Fragment, ...]
+    note: str = ""
+    elements: tuple[Side, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What happened at one path: two sides, or ``lines`` that hold both.
+
+    A side is ``None`` where there is nothing to compare with, as beside an inserted element.
+    """
+
+    path: tuple[str, ...]
+    before: Side | None = None
+    after: Side | None = None
+    lines: tuple[Line, ...] = ()
+    hidden: bool = False
+    """Whether the value changed and was masked on both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of a comparison, which columns they have, and whether anything was left out."""
+
+    rows: tuple[Row, ...]
+    has_before: bool
+    has_after: bool
+    rows_left_out: int = 0
+    cut: bool = False
+
+
+_Edit: TypeAlias = "tuple[tuple[str, ...], Change | SetEdit]"
+
+
+def table(changes: ChangeSet, *, full: bool = False) -> Table:
+    """Every change of a changeset as rows; the first of them, and of long values, unless full."""
+    edits = chain.from_iterable(
+        edits_of(tuple(split_path(path)), delta) for path, delta in changes.items()
+    )
+    chosen = list(edits if full else islice(edits, ROWS))
+    left_out = sum(1 for _ in edits)
+    rows = [_row(path, edit, changes.operation, full) for path, edit in chosen]
+    return Table(
+        rows=tuple(rows if full else map(_cut, rows)),
+        has_before=changes.operation is not Operation.INSERT,
+        has_after=changes.operation is not Operation.DELETE,
+        rows_left_out=left_out,
+        cut=not full and (left_out > 0 or any(_is_long(row) for row in rows)),
+    )
+
+
+def state_table(state: Mapping[str, Any], *, full: bool = False) -> Table:
+    """A state as rows of one column."""
+    return table(
+        ChangeSet({name: Change(ABSENT, value) for name, value in state.items()}, Operation.INSERT),
+        full=full,
+    )
+
+
+# --- edits: every delta as changes at paths -------------------------------------------------
+
+
+def edits_of(path: tuple[str, ...], delta: Delta) -> Iterator[_Edit]:
+    """A delta as changes of single values, and of sets as a whole."""
+    if not isinstance(delta, ListEdit):
+        yield path, delta
+        return
+    for step in _in_reading_order(delta):
+        if isinstance(step, Splice):
+            yield from _spliced(path, step)
+        else:
+            for below, inner in step.deltas.items():
+                yield from edits_of((*path, *split_path(below)), inner)
+
+
+def _in_reading_order(edit: ListEdit) -> Sequence[Any]:
+    """From the beginning of the list on, where the steps say it from the end as `diff` does."""
+    indices = [step.index for step in edit.steps if isinstance(step, Splice)]
+    from_the_end = len(indices) == len(edit.steps) and indices == sorted(indices, reverse=True)
+    return edit.steps[::-1] if from_the_end else edit.steps
+
+
+def _spliced(path: tuple[str, ...], step: Splice) -> Iterator[_Edit]:
+    pairs = zip_longest(step.removed, step.inserted, fillvalue=ABSENT)
+    for index, (old, new) in enumerate(pairs, step.index):
+        yield (*path, str(index)), Change(old, new)
+
+
+# --- rows -----------------------------------------------------------------------------------
+
+
+def _row(path: tuple[str, ...], edit: Change | SetEdit, operation: Operation, full: bool) -> Row:
+    if isinstance(edit, SetEdit):
+        return Row(path, _elements(edit.removed, "removed"), _elements(edit.added, "added"))
+    if operation is Operation.INSERT:
+        return Row(path, after=_side(shown(edit.new), "same"))
+    if operation is Operation.DELETE:
+        return Row(path, before=_side(shown(edit.old), "same"))
+    if edit.old is MASKED and edit.new is MASKED:
+        return Row(path, hidden=True)
+    return _compared(path, edit, full)
+
+
+def _elements(elements: Iterable[Any], mark: Mark) -> Side | None:
+    sides = [_side(shown(element), mark) for element in elements]
+    sides.sort(key=lambda side: side.fragments[0].text)
+    return Side("structure", (), elements=tuple(sides)) if sides else None
+
+
+def _compared(path: tuple[str, ...], change: Change, full: bool) -> Row:
+    before, after = shown(change.old), shown(change.new)
+    if before.kind == after.kind and before.kind in ("text", "structure"):
+        if not full and len(before.text) + len(after.text) > _COMPARED:
+            return Row(path, *_around_first_difference(before, after))
+        if _is_for_lines(before.text) or _is_for_lines(after.text):
+            return Row(path, lines=compared_lines(before.text, after.text, full=full))
+        return Row(path, *_worded(before, after, full))
+    note_before, note_after = notes(change, before, after)
+    return Row(
+        path,
+        _side(before, "removed", note_before),
+        _side(after, "added", note_after),
+    )
+
+
+def _is_for_lines(text: str) -> bool:
+    return "\n" in text and (len(text) > _SHORT or text.count("\n") > 2)
+
+
+def _worded(before: Shown, after: Shown, full: bool) -> tuple[Side, Side]:
+    marked = compared_words(before.text, after.text)
+    if marked is None:
+        return _side(before, "removed"), _side(after, "added")
+    if not full:
+        marked = folded(marked[0]), folded(marked[1])
+    return Side(before.kind, marked[0]), Side(after.kind, marked[1])
+
+
+def _around_first_difference(before: Shown, after: Shown) -> tuple[Side, Side]:
+    shared = common_head(before.text, after.text)
+    start = max(0, shared - 200)
+    context = Fragment("same", before.text[start:shared])
+    gap = [Fragment("gap", f"… {start:,} characters …")] if start else []
+    return (
+        Side(before.kind, (*gap, context, Fragment("removed", before.text[shared:]))),
+        Side(after.kind, (*gap, context, Fragment("added", after.text[shared:]))),
+    )
+
+
+def notes(change: Change, before: Shown, after: Shown) -> tuple[str, str]:
+    """What tells two values apart whose texts are the same."""
+    if before.text != after.text or not {before.kind, after.kind} <= _VALUES:
+        return "", ""
+    if before.type != after.type:
+        return before.type, after.type
+    return shortened(repr(change.old), 80), shortened(repr(change.new), 80)
+
+
+def _side(value: Shown, mark: Mark, note: str = "") -> Side:
+    fragment = Fragment(mark if value.kind in _VALUES else "same", value.text)
+    return Side(value.kind, (fragment,), note)
+
+
+# --- cutting --------------------------------------------------------------------------------
+
+
+def _is_long(row: Row) -> bool:
+    return row != _cut(row)
+
+
+def _cut(row: Row) -> Row:
+    lines = tuple(Line(line.mark, _cut_fragments(line.fragments)) for line in row.lines[:LINES])
+    if len(row.lines) > LINES:
+        more = Fragment("gap", f"… {len(row.lines) - LINES:,} more lines")
+        lines = (*lines, Line("gap", (more,)))
+    return Row(row.path, _cut_side(row.before), _cut_side(row.after), lines, row.hidden)
+
+
+def _cut_side(side: Side | None) -> Side | None:
+    if side is None:
+        return None
+    elements = side.elements
+    if len(elements) > ELEMENTS:
+        more = Fragment("gap", f"… {len(elements) - ELEMENTS:,} more")
+        elements = (*elements[:ELEMENTS], Side("plain", (more,)))
+    return Side(side.kind, _cut_fragments(side.fragments), side.note, elements)
+
+
+def _cut_fragments(fragments: tuple[Fragment, ...]) -> tuple[Fragment, ...]:
+    room = CHARACTERS
+    out: list[Fragment] = []
+    for fragment in fragments:
+        if len(fragment.text) > room:
+            left_out = sum(len(f.text) for f in fragments) - CHARACTERS
+            kept = Fragment(fragment.mark, fragment.text[:room])
+            return (*out, kept, Fragment("gap", f"… {left_out:,} more characters"))
+        out.append(fragment)
+        room -= len(fragment.text)
+    return tuple(out)

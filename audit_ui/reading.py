@@ -1,0 +1,216 @@
+"""What the pages ask the store: a few bounded questions each, never a count or an offset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+from audit_ui.filters import Cursor
+from lifecycle.audit.records import Position, Record
+from lifecycle.audit.store import AuditStore, Page, Query
+from lifecycle.changes import ChangeSet, Delta, Operation, split_path
+from lifecycle.errors import ConflictError
+from lifecycle.markers import UNKNOWN
+
+__all__ = [
+    "Around",
+    "Lineage",
+    "Slice",
+    "State",
+    "around",
+    "lineage",
+    "newest_first",
+    "oldest_first",
+    "state_at",
+    "version_of",
+]
+
+DEEP: Final = 500
+"""How many older records one more question may fetch to put a state together."""
+
+
+# --- pages of records -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some records in page order, and where the pages before and after it begin."""
+
+    records: tuple[Record, ...]
+    newer: Position | None
+    older: Position | None
+
+
+def newest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) -> Slice:
+    """One page of records, newest first. One question."""
+    if cursor.newer_than is not None:
+        page = store.page(query, after=cursor.newer_than, limit=limit, newest_first=False)
+        records = page.records[::-1]
+        newer = records[0].position if page.next is not None else None
+        return Slice(records, newer, records[-1].position if records else None)
+    page = store.page(query, after=cursor.older_than, limit=limit)
+    newer = page.records[0].position if page.records and cursor else None
+    return Slice(page.records, newer, page.next)
+
+
+def oldest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) -> Slice:
+    """One page of records in the order they were written. One question."""
+    page = store.page(query, after=cursor.newer_than, limit=limit, newest_first=False)
+    return Slice(page.records, page.next, None)
+
+
+# --- one record and what is around it -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A record, others of its revision, and the changes of the same object beside it.
+
+    ``next_asked`` is false when finding the record took the question about the next change.
+    """
+
+    record: Record
+    siblings: tuple[Record, ...]
+    more_siblings: bool
+    previous: Record | None
+    next: Record | None
+    next_asked: bool
+
+
+def around(store: AuditStore, revision: UUID, n: int, limit: int) -> Around | None:
+    """A record by its id with its neighbours, ``None`` when there is none. Three questions."""
+    whole = Query(revision=revision)
+    first = store.page(whole, limit=limit, newest_first=False)
+    record = _numbered(first, n)
+    near = record is not None or first.next is None
+    if not near:
+        just_before = Position(first.records[0].position.seq, n - 1)
+        record = _numbered(store.page(whole, after=just_before, limit=1, newest_first=False), n)
+    if record is None:
+        return None
+    return Around(
+        record=record,
+        siblings=tuple(sibling for sibling in first if sibling.n != n),
+        more_siblings=first.next is not None,
+        previous=_neighbour(store, record, record.former_key or record.key, newest_first=True),
+        next=_neighbour(store, record, record.key, newest_first=False) if near else None,
+        next_asked=near,
+    )
+
+
+def _numbered(page: Page, n: int) -> Record | None:
+    return next((record for record in page if record.n == n), None)
+
+
+def _neighbour(store: AuditStore, record: Record, key: str, *, newest_first: bool) -> Record | None:
+    query = Query(entity=record.entity, key=key)
+    page = store.page(query, after=record.position, limit=1, newest_first=newest_first)
+    return page.records[0] if page.records else None
+
+
+def version_of(store: AuditStore, query: Query, revision: UUID, n: int) -> Record | None:
+    """The record of that id among those of one object. One question."""
+    return _numbered(store.page(replace(query, revision=revision), limit=200), n)
+
+
+# --- an object over time --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """An object's records, newest first, over the keys it had; ``more`` when older ones remain."""
+
+    records: tuple[Record, ...]
+    more: bool
+
+
+def lineage(
+    store: AuditStore, query: Query, known: Slice, selected: Position, calls: int
+) -> Lineage:
+    """The known records of an object and those before them, on to the keys it had before.
+
+    Asks at most ``calls`` questions. Older records of the same key are fetched only while they
+    are needed to put the selected version's state together.
+    """
+    records: list[Record] = []
+    batch, older = known.records, known.older
+    while True:
+        moved = _taken(batch, query.key, records)
+        if moved is not None:
+            just_before = Position(moved.position.seq, moved.n - 1)
+            query, older = replace(query, key=moved.former_key, upto=just_before), None
+        elif older is None or _reaches_insert(records, selected):
+            break
+        if not calls:
+            break
+        page = store.page(query, after=older, limit=DEEP)
+        batch, older, calls = page.records, page.next, calls - 1
+    return Lineage(tuple(records), moved is not None or older is not None)
+
+
+def _taken(batch: Sequence[Record], key: str | None, records: list[Record]) -> Record | None:
+    """Add a batch's records up to the one that brought the object to this key, and return that."""
+    for record in batch:
+        records.append(record)
+        if record.key == key and record.former_key not in (None, key):
+            return record
+    return None
+
+
+def _reaches_insert(records: Sequence[Record], selected: Position) -> bool:
+    return any(r.operation is Operation.INSERT and r.position <= selected for r in records)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An object's values as far as its records tell, and the insert they reach back to, if any."""
+
+    values: Mapping[str, Any]
+    inserted: Record | None
+
+
+def state_at(records: Sequence[Record]) -> State:
+    """The state after the first of an object's records, newest first; before it if a deletion."""
+    steps = list(_of_this_life(records))
+    inserted = steps[-1] if steps and steps[-1].operation is Operation.INSERT else None
+    values: dict[str, Any] = {}
+    for record in reversed(steps):
+        for field, deltas in _by_field(record.changes).items():
+            _apply(values, field, deltas, inserted is not None)
+    return State(values, inserted)
+
+
+def _of_this_life(records: Sequence[Record]) -> Iterator[Record]:
+    """Back to the insert, or to where an earlier object ended that had the same key."""
+    if records and records[0].operation is Operation.DELETE:
+        records = records[1:]
+    key = records[0].key if records else None
+    for record in records:
+        if record.operation is Operation.DELETE or record.key != key:
+            return
+        yield record
+        if record.operation is Operation.INSERT:
+            return
+        key = record.former_key or key
+
+
+def _by_field(changes: ChangeSet) -> dict[str, dict[str, Delta]]:
+    fields: dict[str, dict[str, Delta]] = {}
+    for path, delta in changes.items():
+        fields.setdefault(split_path(path)[0], {})[path] = delta
+    return fields
+
+
+def _apply(values: dict[str, Any], field: str, deltas: dict[str, Delta], whole: bool) -> None:
+    """Apply one field's changes; where they do not fit what is known, the value is not known."""
+    before = {field: values[field]} if field in values else {} if whole else {field: UNKNOWN}
+    try:
+        after = ChangeSet(deltas).applied_to(before)
+    except ConflictError:
+        after = {field: UNKNOWN}
+    if field in after:
+        values[field] = after[field]
+    else:
+        values.pop(field, None)

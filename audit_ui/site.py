@@ -1,0 +1,67 @@
+"""What all pages share: the store, the templates, and how a page is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from audit_ui.assets import ASSETS
+from audit_ui.briefs import brief
+from audit_ui.filters import PRESETS, VERBS
+from audit_ui.links import Links
+from audit_ui.text import one_line, shortened, visible
+from lifecycle.audit.store import AuditStore
+
+__all__ = ["Site"]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _finalize(value: Any) -> Any:
+    """Every text on a page passes here, so that none can hide or turn round what it says."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("audit_ui"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(brief=brief, presets=PRESETS, verbs=VERBS)
+    environment.filters.update(one_line=one_line, shortened=shortened)
+    return environment
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The pages of one store."""
+
+    store: AuditStore
+    title: str
+    now: Callable[[], datetime] = _utc_now
+    templates: Environment = field(default_factory=_environment)
+
+    def render(
+        self, request: Request, template: str, status: int = 200, **data: Any
+    ) -> HTMLResponse:
+        """A page from its template; links are relative to the page asked for."""
+        links = Links(
+            request.scope["audit_ui.root"], {name: asset.digest for name, asset in ASSETS.items()}
+        )
+        html = self.templates.get_template(template).render(
+            site=self, links=links, params=request.query_params, **data
+        )
+        return HTMLResponse(html, status)

@@ -1,0 +1,43 @@
+"""Text as it can be looked at: what is invisible, or misleads the eye, gets a visible form."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["one_line", "shortened", "spaces_shown", "visible"]
+
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"  # control characters, except tab and newline
+    "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # no width, or turns the line round
+    "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"  # half characters, annotations, tags
+)
+_SPACES: Final = str.maketrans({" ": "·", "\t": "→", "\n": "↵\n", "\xa0": "⍽"})
+
+
+def visible(text: str) -> str:
+    """The text with every character that cannot be seen replaced by a picture or its number."""
+    return _UNSEEN.sub(_picture, text)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def spaces_shown(text: str) -> str:
+    """The text with its white space visible, for where the white space is what changed."""
+    return text.translate(_SPACES)
+
+
+def one_line(text: str) -> str:
+    """The first line that says anything."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def shortened(text: str, length: int) -> str:
+    """The text in one line of at most so many characters, an ellipsis where it was cut."""
+    head = text[: length + 1].replace("\n", " ")
+    return head if len(text) <= length else f"{head[: length - 1].rstrip()}…"

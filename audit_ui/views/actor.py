@@ -1,0 +1,40 @@
+"""An actor: what one person or program did lately."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from audit_ui.errors import Mistake
+from audit_ui.filters import Cursor
+from audit_ui.reading import newest_first
+from audit_ui.site import Site
+from audit_ui.views.feed import grouped
+from lifecycle.audit.store import Query
+
+__all__ = ["actor_page"]
+
+LIMIT = 100
+
+
+def actor_page(site: Site, request: Request, actor: str) -> Response:
+    """The actor's newest records, a hundred a page, and what those add up to."""
+    cursor = Cursor.of(request.query_params)
+    slice = newest_first(site.store, Query(actor=actor), cursor, LIMIT)
+    if not slice.records and not cursor:
+        raise Mistake(
+            404,
+            f"Nothing is recorded of an actor {actor!r}",
+            "Check how the id is written; labels, such as a full name, are no ids.",
+        )
+    return site.render(
+        request,
+        "actor.html",
+        actor=actor,
+        groups=grouped(slice.records),
+        slice=slice,
+        counts=Counter((record.entity, record.operation) for record in slice.records),
+        paged=bool(cursor),
+    )

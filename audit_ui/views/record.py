@@ -1,0 +1,40 @@
+"""A record: the permanent address of one change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from audit_ui.diffs import table
+from audit_ui.errors import Mistake
+from audit_ui.filters import read_record_id
+from audit_ui.raw import raw_json
+from audit_ui.reading import around
+from audit_ui.site import Site
+
+__all__ = ["record_page"]
+
+SIBLINGS = 20
+
+
+def record_page(site: Site, request: Request, record: str) -> Response:
+    """One change with who, when and why, and the changes beside it."""
+    found = around(site.store, *read_record_id(record), limit=SIBLINGS + 1)
+    if found is None:
+        raise Mistake(
+            404,
+            "This record is not in the store",
+            f"No record has the id {record}. It may have been pruned, "
+            "or the address belongs to another store.",
+        )
+    full = request.query_params.get("full") == "1"
+    data: dict[str, Any] = {"record": found.record, "around": found, "full": full}
+    return site.render(
+        request,
+        "record.html",
+        table=table(found.record.changes, full=full),
+        raw=raw_json(found.record),
+        **data,
+    )

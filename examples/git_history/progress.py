@@ -1,0 +1,34 @@
+"""Shows how far a long piece of work has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Hand on the items, showing the progress: a bar on a terminal, else a line now and then."""
+    if sys.stdout.isatty():
+        return _bar(items, what, total)
+    return _lines(items, what, total)
+
+
+def _bar(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    from rich.progress import track as bar
+
+    return iter(bar(items, description=what, total=total))
+
+
+def _lines(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    shown = time.monotonic()
+    for count, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - shown > _SECONDS_BETWEEN_LINES:
+            shown = time.monotonic()
+            print(f"{what} {count:,} of {total:,}", flush=True)

@@ -1,0 +1,173 @@
+"""The questions to a store as SQL statements, each entered through an index.
+
+No statement counts everything, skips by offset or sorts more than it returns, with two exceptions
+the planners leave no way around: records of a time long past are found by walking there from the
+newest, and MySQL and MariaDB sort all records of an actor.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+
+from lifecycle.audit.records import Position
+from lifecycle.audit.store import Query
+from lifecycle.audit.stores.sql.tables import BY_ENTITY, BY_FORMER_KEY, BY_KEY, MYSQL, AuditTables
+from lifecycle.changes import Operation
+
+__all__ = ["Statements"]
+
+_LAST_N: Final = 2**31 - 1
+
+
+class Statements:
+    """The statements for some tables in one dialect."""
+
+    def __init__(self, tables: AuditTables, dialect: str) -> None:
+        self._revision, self._change = tables.revision, tables.change
+        self._is_mysql = dialect in MYSQL
+
+    def page(
+        self, query: Query, after: Position | None, limit: int, newest_first: bool
+    ) -> Select[Any]:
+        """The columns of both tables, one row a record, in order.
+
+        Each arm finds its records first, and only those are merged, joined and sorted.
+        """
+        columns = [column for column in self._change.c if column.name not in ("seq", "n")]
+        arms = [
+            _ordered(arm.add_columns(*columns), newest_first).limit(limit).subquery()
+            for arm in self._arms(query, after, newest_first)
+        ]
+        found = union_all(*(select(arm) for arm in arms)).subquery()
+        joined = found.join(self._revision, found.c.seq == self._revision.c.seq)
+        both = [*self._revision.c, found.c.n, *(found.c[column.name] for column in columns)]
+        return _ordered(select(*both).select_from(joined), newest_first).limit(limit)
+
+    def count(self, query: Query, limit: int) -> Select[Any]:
+        """How many records match, looking at no more than the limit."""
+        arms = [arm.limit(limit).subquery() for arm in self._arms(query)]
+        matching = union_all(*(select(arm) for arm in arms)).limit(limit).subquery()
+        return select(func.count()).select_from(matching)
+
+    def revision(self, id: UUID) -> Select[Any]:
+        """The revision of that id."""
+        return select(self._revision).where(self._revision.c.id == id)
+
+    def revision_at(self, moment: datetime) -> Select[Any]:
+        """The newest revision made at or before a moment."""
+        at, seq = self._revision.c.at, self._revision.c.seq
+        newest_first = (at.desc(), seq.desc())
+        return select(self._revision).where(at <= moment).order_by(*newest_first).limit(1)
+
+    def entities(self) -> Select[Any]:
+        """The names of the entities: from one to the next, by the index, past all the records."""
+        entity = self._change.c.entity
+        names = select(func.min(entity).label("name")).cte("names", recursive=True)
+        following = select(func.min(entity)).where(entity > names.c.name).scalar_subquery()
+        names = names.union_all(select(following).where(names.c.name.isnot(None)))
+        return select(names.c.name).where(names.c.name.isnot(None))
+
+    # parts
+
+    def _arms(
+        self, query: Query, after: Position | None = None, newest_first: bool = True
+    ) -> list[Select[Any]]:
+        """What finds the records; two where a key is wanted, which may be the former one."""
+        change, revision = self._change, self._revision
+        named, timed = self._named(query), self._timed(query)
+        # The order, and the bounds, of the table that is better entered first lead the planner.
+        seq = revision.c.seq if named else change.c.seq
+        arm = select(seq, change.c.n).where(*self._of_change(query))
+        if named or timed:
+            arm = arm.join_from(change, revision, change.c.seq == revision.c.seq)
+            arm = arm.where(*named, *timed)
+        if query.upto is not None:
+            arm = arm.where(self._beyond(seq, _next(query.upto), newest_first=True))
+        if after is not None:
+            arm = arm.where(self._beyond(seq, after, newest_first))
+        indexed = {"PRIMARY" if query.entity is None else BY_ENTITY: arm}
+        if query.key is not None:
+            key, former_key = change.c.key, change.c.former_key
+            indexed = {
+                BY_KEY: arm.where(key == query.key),
+                BY_FORMER_KEY: arm.where(former_key == query.key, key != query.key),
+            }
+        return [arm if named else self._through(index, arm) for index, arm in indexed.items()]
+
+    def _through(self, index: str, arm: Select[Any]) -> Select[Any]:
+        """Name the index to MySQL and MariaDB, which else read and sort every candidate."""
+        for dialect in MYSQL:
+            arm = arm.prefix_with("STRAIGHT_JOIN", dialect=dialect)
+            arm = arm.with_hint(self._change, f"FORCE INDEX ({index})", dialect)
+        return arm
+
+    def _of_change(self, query: Query) -> list[ColumnElement[bool]]:
+        change = self._change.c
+        conditions = []
+        if query.entity is not None:
+            conditions.append(change.entity == query.entity)
+        if query.operation is not None:
+            conditions.append(change.operation == Operation(query.operation).value)
+        return conditions
+
+    def _named(self, query: Query) -> list[ColumnElement[bool]]:
+        """The conditions that only few revisions fulfil."""
+        revision = self._revision.c
+        wanted = {
+            revision.actor: query.actor,
+            revision.id: query.revision,
+            revision.request_id: query.request_id,
+            revision.group: query.group,
+        }
+        return [column == value for column, value in wanted.items() if value is not None]
+
+    def _timed(self, query: Query) -> list[ColumnElement[bool]]:
+        at = self._revision.c.at
+        conditions = []
+        if query.since is not None:
+            conditions.append(at >= query.since)
+        if query.until is not None:
+            conditions.append(at < query.until)
+        return conditions
+
+    def _beyond(
+        self, seq: Column[int], position: Position, newest_first: bool
+    ) -> ColumnElement[bool]:
+        """That a record comes after a position in that order, in words an index understands."""
+        n = self._change.c.n
+        if seq.table is self._change and not self._is_mysql:
+            there = tuple_(literal(position.seq, BigInteger), literal(position.n, BigInteger))
+            return tuple_(seq, n) < there if newest_first else tuple_(seq, n) > there
+        if newest_first:
+            return and_(seq <= position.seq, or_(seq < position.seq, n < position.n))
+        return and_(seq >= position.seq, or_(seq > position.seq, n > position.n))
+
+
+def _ordered(statement: Select[Any], newest_first: bool) -> Select[Any]:
+    columns = statement.selected_columns
+    if newest_first:
+        return statement.order_by(columns.seq.desc(), columns.n.desc())
+    return statement.order_by(columns.seq, columns.n)
+
+
+def _next(position: Position) -> Position:
+    """The smallest position after this one."""
+    if position.n < _LAST_N:
+        return Position(position.seq, position.n + 1)
+    return Position(position.seq + 1, -1)

@@ -1,0 +1,246 @@
+"""`SqlStore`: writing revisions, asking for them, and saying what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Text,
+    cast,
+    false,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from lifecycle.audit.records import Position, Record, Revision
+from lifecycle.audit.store import Page, Query
+from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
+from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
+from lifecycle.audit.stores.sql.statements import Statements
+from lifecycle.audit.stores.sql.tables import audit_tables
+from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
+
+__all__ = ["SqlStore"]
+
+_SCAN: Final = 500  # records fetched at a time; between two fetches nothing is held or locked
+
+
+class SqlStore:
+    """An `AuditStore` in a SQL database, given by its engine or its URL.
+
+    ``schema`` names the schema the tables are in. Nothing connects before it is needed. Raises
+    ``ConfigurationError`` for a URL that cannot be read, that names an asynchronous driver or one
+    that is not installed.
+
+    `insert_revision` and `insert_records` write through a connection of the caller's, in its
+    transaction, so that a record commits with its change or not at all. Every other method uses
+    the store's own engine.
+    """
+
+    def __init__(self, engine_or_url: Engine | URL | str, *, schema: str | None = None) -> None:
+        self.engine: Final[Engine] = opened(engine_or_url)
+        self._owns_engine = self.engine is not engine_or_url
+        self.tables: Final = audit_tables(schema)
+        self._statements = Statements(self.tables, self.engine.dialect.name)
+        self._insert_revision = insert(self.tables.revision)
+        self._insert_with_horizon = self._insert_revision.values(
+            horizon=cast(cast(func.pg_current_xact_id(), Text), BigInteger)
+        )
+        self._insert_change = insert(self.tables.change)
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without the password."""
+        return printable(self.engine.url)
+
+    @property
+    def metadata(self) -> MetaData:
+        """Just the tables of the log, for Alembic's ``target_metadata``."""
+        return self.tables.metadata
+
+    def is_beside(self, connection: Connection) -> bool:
+        """Whether the store is in the database a connection goes to, so both commit as one."""
+        theirs, own = connection.engine, self.engine
+        if theirs.pool is own.pool:
+            return True
+        in_memory = own.dialect.name == "sqlite" and own.url.database in (None, "", ":memory:")
+        return theirs.url == own.url and not in_memory
+
+    def create_tables(self) -> None:
+        """Create the tables that are not there yet; a schema must exist already."""
+        with self._transaction() as connection:
+            self.metadata.create_all(connection)
+
+    def close(self) -> None:
+        """Close the connections of a store that was given by its URL; it opens them anew."""
+        if self._owns_engine:
+            self.engine.dispose()
+
+    # writing
+
+    def insert_revision(self, connection: Connection, revision: Revision) -> Revision:
+        """Write a revision in the connection's transaction; return it with its ``seq``.
+
+        One statement. Raises ``TablesMissing``; every other error of the database is raised as it
+        is, so that the application can treat it as one of its own.
+        """
+        at_postgresql = connection.dialect.name == "postgresql"
+        statement = self._insert_with_horizon if at_postgresql else self._insert_revision
+        with self._naming_missing_tables():
+            result = connection.execute(statement, revision_row(revision))
+        assigned = result.inserted_primary_key
+        assert assigned is not None  # one row was inserted
+        return replace(revision, seq=assigned[0])
+
+    def insert_records(
+        self, connection: Connection, revision: Revision, records: Sequence[Record]
+    ) -> None:
+        """Write a stored revision's records in the connection's transaction, in one statement.
+
+        Raises as `insert_revision` does.
+        """
+        if not records:
+            return
+        rows = [change_row(revision.seq, record) for record in records]
+        with self._naming_missing_tables():
+            connection.execute(self._insert_change, rows)
+
+    def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
+        try:
+            with self._transaction() as connection:
+                stored = self.insert_revision(connection, revision)
+                self.insert_records(connection, stored, records)
+        except IntegrityError as error:
+            found = self.revision(revision.id)
+            if found is not None:
+                return found
+            raise StoreError(
+                f"revision {revision.id} was not stored in {self.url}: {cause(error)}; "
+                "number its records 0, 1, 2, … and give each an entity and a key"
+            ) from error
+        return stored
+
+    # reading
+
+    def page(
+        self,
+        query: Query,
+        *,
+        after: Position | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Page:
+        if limit < 1:
+            raise ValueError(f"a page of {limit} records is none; limit must be at least 1")
+        statement = self._statements.page(query, after, limit + 1, newest_first)
+        with self._transaction() as connection:
+            rows = connection.execute(statement).all()
+        found = records_of(rows[:limit])
+        return Page(found, found[-1].position if len(rows) > limit else None)
+
+    def scan(self, query: Query) -> Iterator[Record]:
+        after: Position | None = None
+        while True:
+            page = self.page(query, after=after, limit=_SCAN, newest_first=False)
+            yield from page
+            if page.next is None:
+                return
+            after = page.next
+
+    def count_at_most(self, query: Query, n: int) -> int:
+        if n < 1:
+            return 0
+        with self._transaction() as connection:
+            counted: int = connection.execute(self._statements.count(query, n)).scalar_one()
+            return counted
+
+    def revision(self, id: UUID) -> Revision | None:
+        return self._one_revision(self._statements.revision(id))
+
+    def revision_at(self, moment: datetime) -> Revision | None:
+        return self._one_revision(self._statements.revision_at(moment))
+
+    def _one_revision(self, statement: Select[Any]) -> Revision | None:
+        with self._transaction() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else revision_of(row)
+
+    def entities(self) -> list[str]:
+        with self._transaction() as connection:
+            return sorted(connection.scalars(self._statements.entities()))
+
+    def check(self) -> None:
+        self._refuse_missing_file()
+        with self._transaction() as connection:
+            for table in (self.tables.revision, self.tables.change):
+                connection.execute(select(table).where(false()))
+
+    def _refuse_missing_file(self) -> None:
+        """SQLite would make an empty database where a mistyped path points."""
+        file = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not file or file.startswith((":", "file:")):
+            return
+        if Path(file).parent.is_dir() and not Path(file).exists():
+            raise TablesMissing(f"there is no file {file}, so no audit tables; {self._next_step}")
+
+    # connections and errors
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            connection = self.engine.connect()
+        except SQLAlchemyError as error:
+            raise StoreUnreachable(
+                f"the audit store {self.url} cannot be reached: {cause(error)}; "
+                "check that it runs, and the URL's host, port, database, user and password"
+            ) from error
+        with self._explaining(), connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            with self._naming_missing_tables():
+                yield
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            kind = StoreUnreachable if error.connection_invalidated else StoreError
+            raise kind(f"the audit store {self.url} failed: {cause(error)}") from error
+
+    @contextmanager
+    def _naming_missing_tables(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if not is_missing_table(error):
+                raise
+            names = " and ".join(table.fullname for table in self.metadata.sorted_tables)
+            raise TablesMissing(
+                f"the audit tables {names} are not all in {self.url}: {cause(error)}; "
+                f"{self._next_step}"
+            ) from error
+
+    @property
+    def _next_step(self) -> str:
+        return (
+            f"create them with `lifecycle create-tables {self.url}` "
+            "or Lifecycle.create_tables(engine)"
+        )

@@ -1,0 +1,154 @@
+"""The commands: what each takes, does and answers.
+
+They exit with 0 when it was done, 1 when it failed or nothing was found, 2 when they were called
+in a wrong way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+import lifecycle as package
+from lifecycle.audit.store import Page, Query
+from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.cli.serving import is_loopback, listener, pages, serve
+from lifecycle.cli.showing import as_json, print_records
+from lifecycle.errors import ConfigurationError, LifecycleError
+
+__all__ = ["lifecycle"]
+
+_NAMED = 20  # entities named when one was not found
+
+
+def _store(context: click.Context, parameter: click.Parameter, url: str) -> SqlStore:
+    try:
+        store = SqlStore(url)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+    context.call_on_close(store.close)
+    return store
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what went wrong, without a traceback."""
+    try:
+        yield
+    except LifecycleError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  lifecycle create-tables sqlite:///app.db
+  lifecycle history sqlite:///app.db shop.Order 17
+  lifecycle ui postgresql+psycopg://reader@db/audit
+
+A URL is written as SQLAlchemy does: dialect+driver://user:password@host:port/database.""",
+)
+@click.version_option(package.__version__, message="lifecycle %(version)s")
+def lifecycle() -> None:
+    """The history of an application's objects, in the database where it is recorded."""
+
+
+@lifecycle.command(
+    "create-tables",
+    short_help="Create the audit tables that are missing.",
+    epilog="""\b
+Examples:
+  lifecycle create-tables sqlite:///app.db
+  lifecycle create-tables mysql+pymysql://root@127.0.0.1/shop""",
+)
+@click.argument("store", metavar="URL", callback=_store)
+def create_tables(store: SqlStore) -> None:
+    """Create the audit tables that are missing in the database at URL.
+
+    Tables that are there stay as they are. An application that uses Alembic lets it create them
+    instead, from Lifecycle.metadata.
+    """
+    with _told():
+        store.create_tables()
+    click.echo(f"The audit tables are in {store.url}.")
+
+
+@lifecycle.command(
+    epilog="""\b
+Examples:
+  lifecycle history sqlite:///app.db shop.Order 17
+  lifecycle history sqlite:///app.db shop.Order 17 --limit 1000 --json | jq .changes
+
+ENTITY is the model's registered name. A key of several parts is written with commas: 17,3.""",
+)
+@click.argument("store", metavar="STORE_URL", callback=_store)
+@click.argument("entity")
+@click.argument("key")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
+)
+@click.option("--json", "json", is_flag=True, help="One JSON object per record and line.")
+def history(store: SqlStore, entity: str, key: str, limit: int, json: bool) -> None:
+    """Show the changes of one object, newest first."""
+    with _told():
+        store.check()
+        page = store.page(Query(entity=entity, key=key), limit=limit)
+        if not page.records:
+            raise click.ClickException(_nothing_found(store, entity, key))
+    if json:
+        for record in page:
+            click.echo(as_json(record))
+    else:
+        print_records(page.records)
+    _tell_of_more(page, limit)
+
+
+def _nothing_found(store: SqlStore, entity: str, key: str) -> str:
+    entities = store.entities()
+    if entity in entities:
+        return f"{entity} has no records for the key {key!r} in {store.url}"
+    named = ", ".join(entities[:_NAMED]) + (", …" if len(entities) > _NAMED else "")
+    return f"no records of {entity!r} in {store.url}; there are records of: {named or 'nothing'}"
+
+
+def _tell_of_more(page: Page, limit: int) -> None:
+    if page.next is not None:
+        click.echo(f"There are more than these {limit}; --limit shows them.", err=True)
+
+
+@lifecycle.command(
+    epilog="""\b
+Examples:
+  lifecycle ui sqlite:///app.db
+  lifecycle ui postgresql+psycopg://reader@db/audit --port 9000""",
+)
+@click.argument("store", metavar="STORE_URL", callback=_store)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port to listen at; 0 for any that is free.",
+)
+def ui(store: SqlStore, host: str, port: int) -> None:
+    """Serve the history pages until Ctrl-C.
+
+    At the default host only this machine is answered. At any other, everyone who can reach it
+    sees the whole history: to let only some people in, mount audit_ui.create_app(…, access=…) in
+    your application instead.
+    """
+    with _told():
+        store.check()
+    local_only = is_loopback(host)
+    app = pages(store, local_only=local_only)
+    with listener(host, port) as socket:
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"The history is at http://{shown}:{socket.getsockname()[1]}/ (Ctrl-C ends it)")
+        if not local_only:
+            click.echo(f"Everyone who can reach {host} sees the whole history.", err=True)
+        serve(app, socket)
+    click.echo("Ended.")

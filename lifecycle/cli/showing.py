@@ -1,0 +1,144 @@
+"""Records on a terminal, as plain text and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import click
+
+from lifecycle import codec
+from lifecycle.audit.format import dump
+from lifecycle.audit.records import Record
+from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, SetEdit, Within
+from lifecycle.markers import ABSENT
+
+__all__ = ["as_json", "print_records"]
+
+_WIDEST: Final = 200  # characters of one value
+
+
+class Line(NamedTuple):
+    """What happened to one value: where, what went, and what came."""
+
+    path: str
+    old: str
+    new: str
+
+
+def as_json(record: Record) -> str:
+    """A record as one JSON object in one line; values as the log encodes them."""
+    revision = record.revision
+    return codec.to_text(
+        {
+            "id": record.id,
+            "at": revision.at.isoformat(),
+            "actor": codec.encode(revision.actor),
+            "actor_label": codec.encode(revision.actor_label),
+            "reason": codec.encode(revision.reason),
+            "source": codec.encode(revision.source),
+            "request_id": codec.encode(revision.request_id),
+            "context": codec.encode(dict(revision.context)),
+            "entity": codec.encode(record.entity),
+            "key": codec.encode(record.key),
+            "former_key": codec.encode(record.former_key),
+            "operation": record.operation.value,
+            "label": codec.encode(record.label),
+            "changes": codec.from_text(dump(record.changes)),
+        }
+    )
+
+
+def print_records(records: Iterable[Record]) -> None:
+    """Print records: as a table on a terminal where rich is installed, else as plain text."""
+    if sys.stdout.isatty():
+        try:
+            _print_table(records)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "rich":
+                raise
+        else:
+            return
+    for record in records:
+        click.echo(_as_text(record))
+
+
+def _as_text(record: Record) -> str:
+    lines = [f"    {line.path}: {line.old} -> {line.new}" for line in _lines(record.changes)]
+    return "\n".join(["  ".join(part for part in _heading(record) if part), *lines])
+
+
+def _print_table(records: Iterable[Record]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("When", "Who", "What", "Field", "Before", "After", show_lines=False)
+    for record in records:
+        at, operation, who, why = _heading(record)
+        lines = list(_lines(record.changes)) or [Line("", "", "")]
+        for n, line in enumerate(lines):
+            first = (at, "\n".join(filter(None, (who, why))), operation) if n == 0 else ("",) * 3
+            table.add_row(
+                *map(Text, first),
+                Text(line.path),
+                Text(line.old, "red"),
+                Text(line.new, "green"),
+                end_section=n == len(lines) - 1,
+            )
+    Console().print(table)
+
+
+def _heading(record: Record) -> tuple[str, str, str, str]:
+    revision = record.revision
+    who = revision.actor or ""
+    if revision.actor_label and revision.actor_label != who:
+        who = f"{revision.actor_label} ({who})" if who else revision.actor_label
+    operation = record.operation.value
+    if record.former_key is not None:
+        operation += f" {record.former_key} -> {record.key}"
+    at = f"{revision.at:%Y-%m-%d %H:%M:%S} UTC"
+    return at, _printable(operation), _printable(who), _printable(revision.reason or "")
+
+
+def _lines(changes: ChangeSet) -> Iterator[Line]:
+    for path, delta in changes.items():
+        yield from _delta_lines(_printable(path), delta)
+
+
+def _delta_lines(path: str, delta: Delta) -> Iterator[Line]:
+    if isinstance(delta, Change):
+        yield Line(path, _value(delta.old), _value(delta.new))
+    elif isinstance(delta, SetEdit):
+        yield Line(path, _values(delta.removed), _values(delta.added))
+    else:
+        yield from _step_lines(path, delta)
+
+
+def _step_lines(path: str, edit: ListEdit) -> Iterator[Line]:
+    for step in edit.steps:
+        if isinstance(step, Within):
+            for inside, delta in step.deltas.items():
+                yield from _delta_lines(f"{path}.{_printable(inside)}", delta)
+        else:
+            yield Line(f"{path}[{step.index}]", _values(step.removed), _values(step.inserted))
+
+
+def _values(values: Iterable[Any]) -> str:
+    texts = list(map(_value, values))
+    return ", ".join(sorted(texts) if isinstance(values, frozenset) else texts) or "-"
+
+
+def _value(value: Any) -> str:
+    if value is ABSENT:
+        return "-"
+    text = _printable(repr(value))
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text)} characters)"
+
+
+def _printable(text: str) -> str:
+    """The text on one line, with characters that could steer a terminal escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,191 @@
+"""What there is to know of a document class, worked out once, and the classes met so far."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+from mongoengine import Document
+from mongoengine.errors import ValidationError
+
+from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
+from lifecycle.errors import HistoryError, RecordingError
+from lifecycle.hooks import model_hooks
+from lifecycle.keys import key_text
+from lifecycle.mappers.base import Services
+from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread
+from lifecycle.mappers.mongoengine.values import PLAIN, as_stored
+from lifecycle.markers import ABSENT
+from lifecycle.policy import Policy, check_fields, entity_of, policy_of
+
+__all__ = ["DocumentModel", "DocumentModels", "all_subclasses", "is_concrete"]
+
+NetChanges = Mapping[str, Change]
+"""What a write changed, by path in the database's names, with BSON values."""
+
+
+def is_concrete(cls: Any) -> bool:
+    """Whether a class is a document class with a collection of its own or a shared one."""
+    return isinstance(cls, type) and issubclass(cls, Document) and not cls._meta.get("abstract")
+
+
+def all_subclasses(cls: type) -> Iterator[type]:
+    """A class and everything that inherits from it."""
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from all_subclasses(subclass)
+
+
+class DocumentModel:
+    """A document class: its names, its fields, and how its values go to hooks and to the log."""
+
+    def __init__(self, cls: Any) -> None:
+        self.cls: Final = cls
+        self.root: Final[type] = [base for base in cls.__mro__ if is_concrete(base)][-1]
+        self.entity: Final = entity_of(self.root)
+        self.policy: Final[Policy] = policy_of(cls)
+        self.dynamic: Final[bool] = cls._dynamic
+        self.id_field: Final = cls._fields[cls._meta["id_field"]]
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names a condition may ask about: of a dynamic document, any."""
+        return _AnyName(self.cls._fields) if self.dynamic else [*self.cls._fields, "pk"]
+
+    def key(self, identity: Any) -> str:
+        """The text of a primary key given in any form its field takes.
+
+        Raises ``HistoryError`` when the field does not take it.
+        """
+        try:
+            value = self.id_field.to_mongo(self.id_field.to_python(identity))
+            return self.stored_key(as_stored({"_id": value})["_id"])
+        except (ValidationError, TypeError, ValueError, AttributeError) as error:
+            raise HistoryError(
+                f"{identity!r} is no key of {self.cls.__qualname__} ({error}): give what its "
+                f"{type(self.id_field).__name__} {self.id_field.name!r} takes"
+            ) from error
+
+    def key_of(self, document: Any) -> str | None:
+        """The text of a document's identity as it is now; ``None`` while it has none."""
+        value = stored_id(document)
+        return None if value is None else self.stored_key(value)
+
+    def stored_key(self, value: Any) -> str:
+        """The text of a primary key as the database has it."""
+        return key_text((value,))
+
+    def label(self, document: Any) -> str | None:
+        """What people call the document; ``None`` when its policy names no label.
+
+        Raises ``RecordingError`` when the label cannot be made.
+        """
+        label = self.policy.label
+        if label is None:
+            return None
+        try:
+            value = attrgetter(label)(document) if isinstance(label, str) else label(document)
+            return None if value is None else str(value)
+        except Exception as error:
+            raise RecordingError(
+                f"the label of a {self.cls.__qualname__} could not be made "
+                f"({type(error).__name__}): correct @audited(label=...)"
+            ) from error
+
+    def logged(self, changes: NetChanges) -> dict[str, Delta]:
+        """What a write changed, as it goes into the log: BSON values under attribute names."""
+        found: dict[str, Delta] = {}
+        for db_path, change in changes.items():
+            path, field = path_of(self.cls, db_path)
+            found[join_path(*path)] = Change(logged(field, change.old), logged(field, change.new))
+        return found
+
+    def python(self, changes: NetChanges, operation: Operation) -> ChangeSet:
+        """What a write changed, as hooks see it: Python values, embedded documents by path."""
+        found: dict[str, Delta] = {}
+        for db_path, change in changes.items():
+            path, field = path_of(self.cls, db_path)
+            old, new = python(field, change.old), python(field, change.new)
+            if operation is Operation.UPDATE:
+                # An attribute without a value in the database reads as None.
+                found.update(
+                    spread(
+                        field,
+                        path,
+                        None if old is ABSENT else old,
+                        None if new is ABSENT else new,
+                    )
+                )
+            else:
+                found[join_path(*path)] = Change(old, new)
+        return ChangeSet(found, operation)
+
+
+class _AnyName(Collection[str]):
+    """The field names of a dynamic document: those declared, and any other."""
+
+    def __init__(self, declared: Collection[str]) -> None:
+        self._declared = declared
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declared)
+
+    def __len__(self) -> int:
+        return len(self._declared)
+
+
+class DocumentModels:
+    """Works out a document class when it is first met, and checks what is declared on it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._models: dict[type, DocumentModel] = {}
+
+    def get(self, cls: type) -> DocumentModel:
+        """The model of a class.
+
+        Raises ``HistoryError`` when it has no documents, and ``ConfigurationError`` when what is
+        declared on it cannot work.
+        """
+        model = self._models.get(cls)
+        if model is None:
+            if not is_concrete(cls):
+                raise HistoryError(
+                    f"{cls.__module__}.{cls.__qualname__} has no documents of its own, so it has "
+                    "no history: name a Document class that is not abstract"
+                )
+            model = self._checked(cls)
+            self._services.entities.register(model.entity, model.root)
+            self._models[cls] = model
+        return model
+
+    def concerned(self, cls: type) -> DocumentModel | None:
+        """The model of a class; ``None`` when neither the log nor any hook wants it."""
+        model = self._models.get(cls) or self.get(cls)
+        if self._services.recorder.wants(model.policy) or self._services.dispatcher.plan(cls):
+            return model
+        return None
+
+    def check_declared(self, target: type) -> None:
+        """Check every class a target covers that has hooks or a policy, before it is first used.
+
+        Raises ``ConfigurationError`` for the first one whose declarations cannot work.
+        """
+        for cls in all_subclasses(target):
+            if cls in self._models or not is_concrete(cls):
+                continue
+            if policy_of(cls) != Policy() or model_hooks(cls):
+                self._checked(cls)
+
+    def _checked(self, cls: type) -> DocumentModel:
+        model = DocumentModel(cls)
+        if not model.dynamic:
+            check_fields(cls, model.policy, model.names)
+        self._services.dispatcher.known(cls, model.names)
+        return model
+
+

@@ -1,0 +1,83 @@
+"""Seeing what mongoengine sends to a collection, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
+
+__all__ = ["Listener", "Tapped", "tapped_document", "tapped_queryset", "untapped"]
+
+Listener: TypeAlias = Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
+"""Called with the collection, the write method's name and its arguments; makes that call."""
+
+_WRITES: Final = frozenset(
+    {
+        "bulk_write",
+        "delete_many",
+        "delete_one",
+        "find_one_and_delete",
+        "find_one_and_replace",
+        "find_one_and_update",
+        "insert_many",
+        "insert_one",
+        "replace_one",
+        "update_many",
+        "update_one",
+    }
+)
+
+
+class Tapped:
+    """Stands in for a collection, and hands each write through it to a listener."""
+
+    def __init__(self, collection: Any, listener: Listener) -> None:
+        self.collection: Final = collection
+        self.listener: Final = listener
+
+    def with_options(self, *args: Any, **kwargs: Any) -> Tapped:
+        """The same with other options, as a collection's own method."""
+        return Tapped(self.collection.with_options(*args, **kwargs), self.listener)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _WRITES:
+            return getattr(self.collection, name)
+        return lambda *args, **kwargs: self.listener(self.collection, name, args, kwargs)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.collection[name]
+
+
+def untapped(collection: Any) -> Any:
+    """The collection itself."""
+    return collection.collection if isinstance(collection, Tapped) else collection
+
+
+@contextmanager
+def tapped_document(document: Any, listener: Listener) -> Iterator[None]:
+    """Let a listener see what one document sends, through the way it gets its collection."""
+    before = vars(document).get("_get_collection")  # that of a switched document, or of a tap
+    getter = document._get_collection
+
+    def _get_collection() -> Tapped:
+        return Tapped(untapped(getter()), listener)
+
+    vars(document)["_get_collection"] = _get_collection
+    try:
+        yield
+    finally:
+        if vars(document).get("_get_collection") is _get_collection:
+            del vars(document)["_get_collection"]
+            if before is not None:
+                vars(document)["_get_collection"] = before
+
+
+@contextmanager
+def tapped_queryset(queryset: Any, listener: Listener) -> Iterator[None]:
+    """Let a listener see what one queryset sends."""
+    before = queryset._collection_obj
+    queryset._collection_obj = Tapped(untapped(before), listener)
+    try:
+        yield
+    finally:
+        queryset._collection_obj = before

@@ -1,0 +1,371 @@
+"""What `SqlStore` does beyond the contract: transactions, plans, placements and its errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.schema import CreateSchema, DropSchema
+
+from lifecycle.audit.records import Position
+from lifecycle.audit.store import Query
+from lifecycle.audit.stores.sql import SqlStore, audit_tables
+from lifecycle.changes import Change, ChangeSet
+from lifecycle.errors import ConfigurationError, StoreUnreachable, TablesMissing
+from lifecycle.testing.store_contract import NOON, a_record, a_revision, append
+
+
+@pytest.fixture
+def store(engine: Engine) -> SqlStore:
+    store = SqlStore(engine)
+    store.create_tables()
+    return store
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The statements an engine executes meanwhile."""
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+# --- in the application's transaction -------------------------------------------------------
+
+
+def test_records_are_written_in_two_statements(store: SqlStore) -> None:
+    """A revision is one statement, and its records another one, however many they are."""
+    revision = a_revision()
+    with store.engine.begin() as connection, statements(store.engine) as seen:
+        stored = store.insert_revision(connection, revision)
+        store.insert_records(connection, stored, [a_record(revision, n) for n in range(50)])
+
+    assert [statement.split()[2] for statement in seen] == [
+        "lifecycle_revision",
+        "lifecycle_change",
+    ]
+    assert stored.seq is not None
+    assert len(store.page(Query())) == 50
+
+
+def test_records_go_with_the_transaction(store: SqlStore) -> None:
+    """When the application rolls back, nothing of its records stays."""
+    revision = a_revision()
+    with store.engine.connect() as connection:
+        stored = store.insert_revision(connection, revision)
+        store.insert_records(connection, stored, [a_record(revision)])
+        connection.rollback()
+
+    assert store.revision(revision.id) is None
+    assert store.page(Query()).records == ()
+
+
+def test_no_records_are_no_statement(store: SqlStore) -> None:
+    """Where there is nothing to insert, the database is not asked."""
+    with store.engine.begin() as connection, statements(store.engine) as seen:
+        store.insert_records(connection, a_revision(seq=1), [])
+
+    assert seen == []
+
+
+def test_other_errors_stay_the_applications(store: SqlStore) -> None:
+    """In the application's transaction an error of the database is raised as it is."""
+    revision = a_revision()
+    with store.engine.connect() as connection:
+        store.insert_revision(connection, revision)
+        with pytest.raises(IntegrityError):
+            store.insert_revision(connection, revision)
+
+
+def test_missing_tables_are_named_in_the_applications_transaction(engine: Engine) -> None:
+    """A write that cannot be recorded says which tables are missing and how to make them."""
+    store = SqlStore(engine)
+    with engine.connect() as connection, pytest.raises(TablesMissing) as caught:
+        store.insert_revision(connection, a_revision())
+
+    message = str(caught.value)
+    assert "lifecycle_revision" in message
+    assert store.url in message
+    assert "lifecycle create-tables" in message
+
+
+def test_a_time_without_zone_is_refused(store: SqlStore) -> None:
+    """The time of a revision is never guessed to be in some zone."""
+    with (
+        store.engine.connect() as connection,
+        pytest.raises(StatementError, match="has no time zone"),
+    ):
+        store.insert_revision(connection, a_revision(at=datetime(2026, 11, 21)))
+
+
+def test_a_revision_number_is_never_used_again(store: SqlStore) -> None:
+    """After the newest revision has been removed, the next one has a higher number all the same."""
+    first = store.append(a_revision(), [])
+    with store.engine.begin() as connection:
+        connection.execute(store.tables.revision.delete())
+
+    second = store.append(a_revision(), [])
+
+    assert first.seq is not None
+    assert second.seq == first.seq + 1
+
+
+def test_the_horizon_is_the_transaction_on_postgresql(store: SqlStore) -> None:
+    """On PostgreSQL a revision carries its transaction's id; elsewhere there is none to carry."""
+    with store.engine.begin() as connection:
+        store.insert_revision(connection, a_revision())
+        horizon = connection.scalar(select(store.tables.revision.c.horizon))
+        if connection.dialect.name == "postgresql":
+            assert horizon == int(connection.scalar(text("SELECT pg_current_xact_id()::text")) or 0)
+        else:
+            assert horizon is None
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def test_a_page_is_one_statement(store: SqlStore) -> None:
+    """Records come with their revisions in one statement."""
+    append(store, a_revision(), {}, {"key": "2", "former_key": "1"})
+    with statements(store.engine) as seen:
+        page = store.page(Query(entity="shop.Order", key="1", actor=None))
+
+    assert len(page) == 2
+    assert len(seen) == 1
+
+
+QUERIES = {
+    "everything": Query(),
+    "an entity": Query(entity="E1"),
+    "an object": Query(entity="E1", key="1"),
+    "an actor": Query(actor="ann"),
+    "a request": Query(request_id="r"),
+    "a revision": Query(revision=uuid4()),
+    "a group": Query(group=uuid4()),
+}
+
+
+@pytest.mark.parametrize("after", [None, Position(7, 1)])
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_sqlite_finds_a_page_by_an_index(
+    sqlite_engine: Engine, query: Query, after: Position | None
+) -> None:
+    """No question reads a table from end to end, or sorts what it does not return."""
+    store = SqlStore(sqlite_engine)
+    store.create_tables()
+    with store.engine.connect() as connection:
+        plan = _plan(connection, store, query, after, "EXPLAIN QUERY PLAN")
+
+    finding = {id for id, _, _, step in plan if step.startswith("MATERIALIZE")}
+    steps = [step for _, parent, _, step in plan if parent in finding]
+    assert [step for step in steps if "lifecycle_change USING INDEX" in step]
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+    assert not [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
+
+
+@pytest.mark.parametrize("after", [None, Position(7, 1)])
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_postgresql_finds_a_page_by_an_index(
+    postgresql_engine: Engine, query: Query, after: Position | None
+) -> None:
+    """No question has to read a table from end to end."""
+    store = SqlStore(postgresql_engine)
+    store.create_tables()
+    with store.engine.connect() as connection:
+        connection.execute(text("SET enable_seqscan = off"))  # the tables are empty here
+        connection.execute(text("SET enable_bitmapscan = off"))
+        plan = [line for (line,) in _plan(connection, store, query, after, "EXPLAIN")]
+
+    assert not [line for line in plan if "Seq Scan" in line]
+    assert [line for line in plan if "Index" in line and "lifecycle_change" in line]
+
+
+def _plan(
+    connection: Connection, store: SqlStore, query: Query, after: Position | None, explain: str
+) -> list[Any]:
+    statement = store._statements.page(query, after, 51, True)
+    compiled = statement.compile(store.engine, compile_kwargs={"literal_binds": True})
+    return [tuple(row) for row in connection.exec_driver_sql(f"{explain} {compiled}")]
+
+
+# --- tables ---------------------------------------------------------------------------------
+
+
+def test_tables_can_be_created_twice(store: SqlStore) -> None:
+    """Creating what is there changes nothing."""
+    [record] = append(store, a_revision(), {})
+
+    store.create_tables()
+
+    assert store.page(Query()).records == (record,)
+    store.check()
+
+
+def test_the_metadata_holds_the_two_tables() -> None:
+    """Alembic sees just the tables of the log, the same for every store."""
+    assert SqlStore("sqlite://").metadata is audit_tables().metadata
+    assert sorted(audit_tables().metadata.tables) == ["lifecycle_change", "lifecycle_revision"]
+
+
+def test_the_tables_may_be_in_a_schema(postgresql_engine: Engine) -> None:
+    """A store keeps to the schema it was given."""
+    with postgresql_engine.begin() as connection:
+        connection.execute(CreateSchema("audit"))
+    try:
+        store = SqlStore(postgresql_engine, schema="audit")
+        with pytest.raises(TablesMissing, match=r"audit\.lifecycle_revision"):
+            store.check()
+        store.create_tables()
+        [record] = append(store, a_revision(), {})
+
+        assert store.page(Query()).records == (record,)
+        assert inspect(postgresql_engine).get_table_names(schema="audit")
+        assert not inspect(postgresql_engine).get_table_names()
+    finally:
+        with postgresql_engine.begin() as connection:
+            connection.execute(DropSchema("audit", cascade=True))
+
+
+def test_what_is_stored_can_be_read_without_lifecycle(store: SqlStore) -> None:
+    """The tables speak plain SQL: text, UTC times and JSON."""
+    changes = ChangeSet({"name": Change("Ann", "Eve")})
+    append(store, a_revision(actor="ann"), {"changes": changes, "label": "Order 1"})
+    revision, change = store.tables.revision, store.tables.change
+    with store.engine.connect() as connection:
+        found = connection.execute(
+            select(
+                revision.c.actor,
+                change.c.entity,
+                change.c.label,
+                change.c.changes,
+            ).join_from(change, revision, change.c.seq == revision.c.seq)
+        ).one()
+
+    assert tuple(found) == ("ann", "shop.Order", "Order 1", '{"name":["Ann","Eve"]}')
+
+
+# --- what can go wrong ----------------------------------------------------------------------
+
+
+def test_missing_tables_are_named(engine: Engine) -> None:
+    """Every question to a database without the tables says so, and what to do."""
+    store = SqlStore(engine)
+    questions = (
+        store.check,
+        store.entities,
+        lambda: store.page(Query()),
+        lambda: store.append(a_revision(), []),
+        lambda: store.count_at_most(Query(), 1),
+        lambda: store.revision_at(NOON),
+    )
+    for question in questions:
+        with pytest.raises(TablesMissing, match="lifecycle create-tables"):
+            question()
+
+
+@pytest.mark.parametrize("server", ["postgresql", "mysql"])
+def test_an_unknown_database_is_unreachable(request: pytest.FixtureRequest, server: str) -> None:
+    """A database that does not exist is named, with the cause."""
+    url = request.getfixturevalue(f"{server}_database").set(database="no_such_database")
+    with pytest.raises(StoreUnreachable, match=r"no_such_database.*check that it runs"):
+        SqlStore(url).check()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://ann:s3cret@127.0.0.1:1/x", "mysql+pymysql://ann:s3cret@127.0.0.1:1/x"],
+)
+def test_a_refused_connection_is_unreachable(url: str) -> None:
+    """A server that does not answer is named, without the password."""
+    with pytest.raises(StoreUnreachable) as caught:
+        SqlStore(url).check()
+
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_missing_directory_is_unreachable(tmp_path: Path) -> None:
+    """A SQLite file that cannot be opened is named."""
+    with pytest.raises(StoreUnreachable, match="nowhere"):
+        SqlStore(f"sqlite:///{tmp_path}/nowhere/audit.db").check()
+
+
+def test_a_check_makes_no_file(tmp_path: Path) -> None:
+    """Asking for a SQLite store that is not there does not leave an empty one behind."""
+    file = tmp_path / "typo.db"
+    with pytest.raises(TablesMissing, match=r"no file .*typo\.db"):
+        SqlStore(f"sqlite:///{file}").check()
+
+    assert not file.exists()
+
+
+def test_a_lost_connection_is_unreachable(postgresql_engine: Engine) -> None:
+    """A server that goes away in the middle of a question is unreachable, too."""
+    store = SqlStore(postgresql_engine)
+    store.create_tables()
+    other = create_engine(postgresql_engine.url)
+
+    def cut(connection: Any, *rest: Any) -> None:
+        with other.connect() as killer:
+            pid = connection.connection.driver_connection.info.backend_pid
+            killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+    event.listen(postgresql_engine, "before_cursor_execute", cut)
+    try:
+        with pytest.raises(StoreUnreachable):
+            store.page(Query())
+    finally:
+        event.remove(postgresql_engine, "before_cursor_execute", cut)
+        other.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("postgres//ann:s3cret@host", "cannot be read"),
+        ("postgresql://ann:s3cret@host:port/x", "cannot be read"),
+        ("nonesuch://ann:s3cret@host/x", "no driver"),
+        ("sqlite+aiosqlite:///x.db", "driver"),
+        (42, "42 is no audit store"),
+    ],
+)
+def test_what_is_no_store_is_refused_at_once(given: Any, message: str) -> None:
+    """A URL that can never work is an error when the store is made, without the password."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        SqlStore(given)
+
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says which driver is missing."""
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(ConfigurationError, match="pymysql"):
+        SqlStore("mysql+pymysql://host/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ann:s3cret@host/x", "postgresql+psycopg://host/x?user=ann&password=s3cret"],
+)
+def test_a_password_is_never_shown(url: str) -> None:
+    """Wherever in the URL a password is, the store's own URL hides it."""
+    store = SqlStore(make_url(url).set(drivername="postgresql+psycopg"))
+
+    assert "s3cret" not in store.url + repr(store)
+    assert "***" in store.url or "password=hidden" in store.url

@@ -1,0 +1,138 @@
+"""Who may look: nobody, unless the host says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+import audit_ui
+from audit_ui import Subject
+from lifecycle.errors import ConfigurationError
+from tests.ui.conftest import Log, everyone, insert
+
+Browse = Callable[..., TestClient]
+
+
+def test_without_a_policy_there_is_no_application(log: Log) -> None:
+    """Forgetting to say who may look is an error at set-up, with the way out."""
+    with pytest.raises(ConfigurationError, match=r"access=function.*local_only=True"):
+        audit_ui.create_app(log.store)
+
+
+def test_a_policy_must_be_a_function(log: Log) -> None:
+    """A policy that cannot be called is found at set-up."""
+    with pytest.raises(ConfigurationError, match="access='admin' cannot be called"):
+        audit_ui.create_app(log.store, access="admin")  # type: ignore[arg-type]
+
+
+def test_what_has_no_store_is_refused() -> None:
+    """Only an audit store, or something that owns one, has pages."""
+    with pytest.raises(ConfigurationError, match="is no audit store and has none"):
+        audit_ui.create_app(object(), access=everyone)  # type: ignore[arg-type]
+
+
+def test_whatever_owns_a_store_has_pages(log: Log) -> None:
+    """A Lifecycle is accepted for its store."""
+
+    class Owner:
+        store = log.store
+
+    log.write(insert("shop.Order", "1", total=5))
+    with TestClient(audit_ui.create_app(Owner(), access=everyone)) as client:
+        assert "shop.Order" in client.get("/").text
+
+
+def test_the_policy_is_asked_before_anything_is_read(log: Log, browse: Browse) -> None:
+    """It hears the page and what the address names, and a no ends there."""
+    log.write(insert("shop.Order", "a/b", total=5))
+    asked: list[Any] = []
+
+    def nobody(user: Any, action: str, subject: Subject) -> bool:
+        asked.append((user, action, subject))
+        return False
+
+    client = browse(log, access=nobody)
+    pages = {
+        "/": Subject(page="feed"),
+        "/?entity=shop.Order": Subject(page="feed", entity="shop.Order"),
+        "/o/shop.Order/?entity=other": Subject(page="feed", entity="shop.Order"),
+        "/o/shop.Order/a~1b": Subject(page="object", entity="shop.Order", key="a/b"),
+        "/r/x.0": Subject(page="record", record="x.0"),
+        "/t/x": Subject(page="revision", revision="x"),
+        "/a/ann": Subject(page="actor", actor="ann"),
+        "/-/help": Subject(page="help"),
+    }
+    for address in pages:
+        response = client.get(address)
+        assert response.status_code == 403
+        assert "You may not see this page" in response.text
+        assert "a/b" not in response.text
+    assert asked == [(None, "view", subject) for subject in pages.values()]
+    assert log.store.asked == []
+
+
+def test_a_policy_may_be_async_and_knows_the_hosts_user(log: Log) -> None:
+    """The user is the one the host's own middleware found."""
+
+    async def only_ann(user: Any, action: str, subject: Subject) -> bool:
+        return user == "ann"
+
+    pages = audit_ui.create_app(log.store, access=only_ann)
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        user = dict(scope["headers"]).get(b"x-user", b"").decode()
+        await pages({**scope, "user": user}, receive, send)
+
+    client = TestClient(host)
+    assert client.get("/", headers={"x-user": "ann"}).status_code == 200
+    assert client.get("/", headers={"x-user": "eve"}).status_code == 403
+
+
+@pytest.mark.parametrize("answer", ["no", 1, None, object()])
+def test_only_true_lets_in(log: Log, answer: Any) -> None:
+    """An answer that is neither True nor False shows nothing and is reported as a fault."""
+    app = audit_ui.create_app(log.store, access=lambda user, action, subject: answer)
+    response = TestClient(app, raise_server_exceptions=False).get("/")
+    assert response.status_code == 500
+    with pytest.raises(ConfigurationError, match="must return True or False"):
+        TestClient(app).get("/")
+    assert log.store.asked == []
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "headers", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000", {}, 200),
+        ("127.0.0.1", "localhost:8000", {}, 200),
+        ("::1", "[::1]:8000", {}, 200),
+        ("::ffff:127.0.0.1", "LOCALHOST", {}, 200),
+        ("192.168.0.9", "127.0.0.1:8000", {}, 403),
+        ("127.0.0.1", "attacker.example", {}, 403),
+        ("127.0.0.1", "127.0.0.1.attacker.example", {}, 403),
+        ("127.0.0.1", "192.168.0.9:8000", {}, 403),
+        ("127.0.0.1", "", {}, 403),
+        ("127.0.0.1", "127.0.0.1", {"x-forwarded-for": "203.0.113.7"}, 403),
+        ("127.0.0.1", "127.0.0.1", {"forwarded": "for=203.0.113.7"}, 403),
+    ],
+)
+def test_local_only_answers_this_machine_alone(
+    log: Log, client: str, host: str, headers: dict[str, str], status: int
+) -> None:
+    """The client and the name it used must both be this machine, and no proxy between them."""
+    browser = TestClient(audit_ui.create_app(log.store, local_only=True), client=(client, 50_000))
+    response = browser.get("/", headers={"host": host, **headers})
+    assert response.status_code == status
+    health = browser.get("/-/health", headers={"host": host, **headers})
+    assert health.status_code == status
+    if status == 403:
+        assert "These pages answer this machine only" in response.text
+
+
+def test_local_only_does_not_replace_a_policy(log: Log) -> None:
+    """With both, both must agree."""
+    app = audit_ui.create_app(log.store, local_only=True, access=lambda *asked: False)
+    browser = TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50_000))
+    assert "You may not see this page" in browser.get("/").text
