@@ -78,7 +78,9 @@ class acting:
             _check_text(keyword, text)
         self._actor: Final[str | None] = actor
         self._label: Final = label
-        self._texts: Final = {name: text for name, text in texts.items() if text is not None}
+        self._texts: Final[dict[str, Any]] = {
+            name: text for name, text in texts.items() if text is not None
+        }
         self._extra: Final = {name: _recordable(name, value) for name, value in context.items()}
         self._token: Token[Context] | None = None
 
@@ -143,7 +145,7 @@ def _identified(actor: Any, label: str | None) -> tuple[str, str | None]:
         return str.__str__(actor), label
     if isinstance(actor, int | UUID) and not isinstance(actor, bool):
         return str(actor), label
-    kind = type(actor)
+    kind: Any = type(actor)
     identity = None
     if not isinstance(actor, type):
         identity = getattr(actor, "id", None)

@@ -116,7 +116,7 @@ post_remove: Final = _decorator(Moment.POST_REMOVE)
 
 
 def marks_of(function: object) -> tuple[Mark, ...]:
-    """The marks the decorators left on a function, or on the one a method or property is made of."""
+    """The marks the decorators left on a function, or on the one inside a method or property."""
     for kind, attribute in _WRAPPERS.items():
         if isinstance(function, kind):
             function = getattr(function, attribute)
@@ -252,7 +252,6 @@ def _no_method(name: str, mark: Mark, member: object, wanted: str) -> HookDefini
 
 def _refuse_deferred(name: str, mark: Mark, function: Any) -> None:
     """Refuse a function whose body does not run when it is called."""
-    function = inspect.unwrap(function)
     for is_kind, what in (
         (inspect.iscoroutinefunction, "is async, and would never be awaited"),
         (inspect.isasyncgenfunction, "is an async generator, and would never run"),
@@ -266,7 +265,13 @@ def _refuse_deferred(name: str, mark: Mark, function: Any) -> None:
 
 def _positional(name: str, mark: Mark, function: Any, wanted: str, counts: tuple[int, ...]) -> int:
     """With how many of the allowed numbers of positional arguments a function can be called."""
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise HookDefinitionError(
+            f"{name}, marked @{mark.moment}, does not tell its parameters ({error}): "
+            f"mark a plain function that can be called as {wanted}"
+        ) from error
     for count in reversed(counts):
         try:
             signature.bind(*range(count))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final, TypeVar, overload
 
 from lifecycle.errors import ConfigurationError
+from lifecycle.keys import LONGEST
 
 __all__ = ["Policy", "audited", "check_fields", "entity_of", "not_audited", "policy_of"]
 
@@ -61,60 +63,81 @@ def audited(
     history. Raises ``ConfigurationError`` for anything else.
     """
     if cls is not None:
-        return _decorated(cls, audited=True)
-    for name, value in (("exclude", exclude), ("mask", mask)):
-        if isinstance(value, str):
-            raise ConfigurationError(
-                f"audited({name}={value!r}) is one text, not a set of fields: "
-                f"write {name}={{{value!r}}}"
-            )
-    return lambda decorated: _decorated(
-        decorated,
-        audited=True,
-        exclude=frozenset(exclude),
-        mask=frozenset(mask),
-        label=label,
-        entity=entity,
+        return _decorated(cls, Policy(recorded=True))
+    policy = Policy(
+        recorded=True,
+        exclude=_names("exclude", exclude),
+        mask=_names("mask", mask),
+        label=_label(label),
     )
+    name = _entity(entity)
+    return lambda decorated: _decorated(decorated, policy, name)
 
 
 def not_audited(cls: C) -> C:
     """Keep a model, and its subclasses, out of the log."""
-    decorated: C = _decorated(cls, audited=False)
+    decorated: C = _decorated(cls, Policy(recorded=False))
     return decorated
 
 
-def _decorated(
-    cls: Any,
-    *,
-    audited: bool,
-    exclude: frozenset[str] = frozenset(),
-    mask: frozenset[str] = frozenset(),
-    label: str | Callable[[Any], Any] | None = None,
-    entity: str | None = None,
-) -> Any:
+def _names(keyword: str, names: Any) -> frozenset[str]:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            f"audited({keyword}={names!r}) is one text, not a set of fields: "
+            f"write {keyword}={{{names!r}}}"
+        )
+    found = tuple(names) if isinstance(names, Iterable) else (names,)
+    for name in found:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(
+                f"audited({keyword}=...) holds {name!r}, which is no field name: "
+                "name the fields as text"
+            )
+    return frozenset(found)
+
+
+def _label(label: Any) -> Any:
+    if label is None or callable(label) or (isinstance(label, str) and label):
+        return label
+    raise ConfigurationError(
+        f"audited(label={label!r}): give the name of a field, or a function of the object"
+    )
+
+
+def _entity(entity: Any) -> str | None:
+    if entity is None or (isinstance(entity, str) and 0 < len(entity) <= LONGEST):
+        return entity
+    raise ConfigurationError(
+        f"audited(entity={entity!r}): give a name of 1 to {LONGEST} characters, like 'shop.Order'"
+    )
+
+
+def _decorated(cls: Any, policy: Policy, entity: str | None = None) -> Any:
     if not isinstance(cls, type):
         raise ConfigurationError(
-            f"{'audited' if audited else 'not_audited'} decorates model classes, not {cls!r}"
+            f"{'audited' if policy.recorded else 'not_audited'} decorates model classes, "
+            f"not {cls!r}: put it directly above the class"
         )
-    inherited = policy_of(cls)
-    policy = replace(
-        inherited,
-        recorded=audited,
-        exclude=inherited.exclude | exclude,
-        mask=inherited.mask | mask,
-        label=inherited.label if label is None else label,
-    )
-    setattr(cls, _POLICY, policy)
+    setattr(cls, _POLICY, _joined(policy, vars(cls).get(_POLICY, _SILENT)))
     if entity is not None:
         setattr(cls, _ENTITY, entity)
     return cls
 
 
+def _joined(nearer: Policy, farther: Policy) -> Policy:
+    """Both: fields add up, else the nearer one counts where it says something."""
+    return Policy(
+        recorded=farther.recorded if nearer.recorded is None else nearer.recorded,
+        exclude=nearer.exclude | farther.exclude,
+        mask=nearer.mask | farther.mask,
+        label=farther.label if nearer.label is None else nearer.label,
+    )
+
+
 def policy_of(cls: type) -> Policy:
-    """The policy a class has or inherits."""
-    policy: Policy = getattr(cls, _POLICY, _SILENT)
-    return policy
+    """The policy a class has, with what it inherits from every one of its bases."""
+    declared: Iterator[Policy] = (vars(base).get(_POLICY, _SILENT) for base in cls.__mro__)
+    return reduce(_joined, declared)
 
 
 def entity_of(cls: type) -> str:
@@ -124,7 +147,10 @@ def entity_of(cls: type) -> str:
 
 
 def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
-    """Raise ``ConfigurationError`` when the policy names a field the model does not have."""
+    """Raise ``ConfigurationError`` when the policy names a field the model does not have.
+
+    And when its label is a field whose values are to be hidden: the label is stored as it is.
+    """
     named: dict[str, Iterable[str]] = {"exclude": policy.exclude, "mask": policy.mask}
     for keyword, names in named.items():
         unknown = sorted(set(names).difference(fields))
@@ -133,3 +159,8 @@ def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
                 f"audited({keyword}=...) of {cls.__qualname__} names {', '.join(unknown)}, which "
                 f"it does not have; its fields are {', '.join(sorted(fields))}"
             )
+    if isinstance(policy.label, str) and policy.label in policy.exclude | policy.mask:
+        raise ConfigurationError(
+            f"audited(label={policy.label!r}) of {cls.__qualname__} would store the values of a "
+            "field that is excluded or masked: choose another label"
+        )

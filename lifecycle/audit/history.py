@@ -12,8 +12,8 @@ from uuid import UUID
 
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Query
-from lifecycle.changes import Operation, split_path
-from lifecycle.errors import HistoryError, UnknownRevision
+from lifecycle.changes import Operation, SetEdit, split_path
+from lifecycle.errors import ConflictError, HistoryError, UnknownRevision
 from lifecycle.keys import key_text
 from lifecycle.markers import UNKNOWN
 
@@ -121,20 +121,24 @@ class History:
         return found
 
     def as_of(self, target: type | str, identity: Any, when: When) -> State | None:
-        """An object as it stood right after ``when``; ``None`` when there was none."""
+        """An object as it stood right after ``when``; ``None`` when there was none.
+
+        Raises ``UnknownRevision`` for a revision that is not in the store, ``TypeError`` for what
+        is no time in the log, ``ValueError`` for a datetime without a zone, and ``HistoryError``
+        where a record does not fit the ones before it.
+        """
         entity, key = self._subject(target, identity)
         upto = self._position(when)
         if upto is None:
             return None
         steps: list[Record] = []
         for record in self._records_of(entity, key, upto):
-            if not steps and (record.operation is Operation.DELETE or record.key != key):
-                return None
-            if record.operation is Operation.DELETE:
-                break
+            if record.operation is Operation.DELETE or record.key != key:
+                break  # from here back the key was another object's
             steps.append(record)
             if record.operation is Operation.INSERT:
                 break
+            key = record.former_key or key
         state: State | None = None
         for record in reversed(steps):
             state = _after(record, state)
@@ -143,7 +147,8 @@ class History:
     def snapshot(self, model: type | str, at: When | None = None) -> dict[str, State]:
         """Every object of a model as it stood right after ``at``, or as the log leaves it, by key.
 
-        Reads every record of the model up to then, and holds one state per object.
+        Reads every record of the model up to then, and holds one state per object. Raises as
+        `as_of` does.
         """
         upto = None
         if at is not None:
@@ -191,11 +196,18 @@ class History:
         if isinstance(when, Record):
             return when.position
         if isinstance(when, datetime):
+            if when.utcoffset() is None:
+                raise ValueError(f"{when!r} has no time zone; give an aware datetime")
             revision = self._store().revision_at(when)
             return None if revision is None else _end_of(revision)
-        if isinstance(when, Revision):
-            return _end_of(when if when.seq is not None else self.revision(when.id))
-        return _end_of(self.revision(_revision_id(when)))
+        if isinstance(when, Revision) and when.seq is not None:
+            return _end_of(when)
+        if isinstance(when, Revision | UUID | str):
+            return _end_of(self.revision(_revision_id(when)))
+        raise TypeError(
+            f"{when!r} is no time in the log: give an aware datetime, a revision or its id, "
+            "or a record"
+        )
 
 
 def _end_of(revision: Revision) -> Position:
@@ -216,20 +228,32 @@ def _revision_id(id: UUID | str | Revision) -> UUID:
         return id
     try:
         return UUID(id)
-    except ValueError:
-        raise UnknownRevision(f"{id!r} is no revision id: those are UUIDs") from None
+    except (AttributeError, TypeError, ValueError):
+        raise UnknownRevision(f"{id!r} is no revision id: give a UUID, or its text") from None
 
 
 def _after(record: Record, before: State | None) -> State:
-    complete = record.operation is Operation.INSERT or (before is not None and before.complete)
+    if record.operation is Operation.INSERT:
+        before, complete = None, True
+    else:
+        complete = before is not None and before.complete
     values: dict[str, Any] = {} if before is None else dict(before.values)
-    if not complete:  # a field not seen yet has some value: edits to it leave it unknown
-        for path in record.changes:
+    for path, delta in record.changes.items():
+        # A field not seen yet has some value, so edits of it leave it unknown; but for the set of
+        # an object seen from its insert, which began empty.
+        if not (complete and isinstance(delta, SetEdit)):
             values.setdefault(split_path(path)[0], UNKNOWN)
+    try:
+        values = record.changes.applied_to(values)
+    except ConflictError as error:
+        raise HistoryError(
+            f"record {record.id} of {record.entity} {record.key} does not fit what the log has "
+            f"before it ({error}): a write in between was not recorded"
+        ) from error
     return State(
         entity=record.entity,
         key=record.key,
-        values=MappingProxyType(record.changes.applied_to(values)),
+        values=MappingProxyType(values),
         label=record.label,
         position=record.position,
         complete=complete,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
-from lifecycle.changes import Change, ChangeSet, Delta, split_path
+from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path, split_path
 from lifecycle.context import current
 from lifecycle.markers import ABSENT, MASKED
 from lifecycle.policy import Policy
@@ -84,21 +84,23 @@ class Recorder:
 
 
 class RevisionWriter:
-    """Writes one revision: its row with the first record, and the records of every flush."""
+    """Writes one revision: its row with the first record, and the records of every flush.
 
-    __slots__ = ("_group", "_n", "_recorder", "revision", "stored")
+    A write without a connection is a revision of its own, in the same group.
+    """
+
+    __slots__ = ("_n", "_recorder", "group", "revision")
 
     def __init__(self, recorder: Recorder, group: UUID | None) -> None:
         self._recorder = recorder
-        self._group = group
         self._n = 0
-        self.stored = False
+        self.group = group
         self.revision: Revision | None = None
 
     @property
-    def group(self) -> UUID | None:
-        """The group of the revision, ``None`` before its first record."""
-        return None if self.revision is None else self.revision.group
+    def stored(self) -> bool:
+        """Whether the revision's row is in the store."""
+        return self.revision is not None
 
     def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
         """Record these; through ``connection``, in its transaction, when one is given.
@@ -109,22 +111,29 @@ class RevisionWriter:
         wanted = [
             (one, changes)
             for one in written
-            if self._recorder.wants(one.policy) and (changes := _recordable(one))
+            if self._recorder.wants(one.policy) and (changes := _recordable(one)) is not None
         ]
         if not wanted:
             return
-        revision = self.revision or self._recorder.revision(self._group)
+        revision = self.revision or self._recorder.revision(self.group)
         records = [
             self._record(revision, self._n + offset, one, changes)
             for offset, (one, changes) in enumerate(wanted)
         ]
-        self.revision = self._store(revision, records, connection)
-        self.stored = True
-        self._n += len(records)
+        if connection is None:
+            self._recorder.store().append(revision, records)
+        else:
+            self.revision = self._insert(revision, records, connection)
+            self._n += len(records)
+        self.group = revision.group
 
     def undone(self) -> None:
-        """The revision's row has been rolled back: the next write inserts it again."""
-        self.stored = False
+        """The revision's row has been rolled back: the next write starts it anew.
+
+        It belongs to the same group, and to whoever acts by then.
+        """
+        self.revision = None
+        self._n = 0
 
     def _record(self, revision: Revision, n: int, one: Written, changes: ChangeSet) -> Record:
         return Record(
@@ -138,31 +147,36 @@ class RevisionWriter:
             changes=changes,
         )
 
-    def _store(self, revision: Revision, records: list[Record], connection: Any) -> Revision:
-        if connection is None:
-            return self._recorder.store().append(revision, records)
+    def _insert(self, revision: Revision, records: list[Record], connection: Any) -> Revision:
         beside = self._recorder.beside(connection)
-        if not self.stored:
+        if self.revision is None:
             revision = beside.insert_revision(connection, revision)
         beside.insert_records(connection, revision, records)
         return revision
 
 
 def _recordable(one: Written) -> ChangeSet | None:
-    """The changes as they may be recorded; ``None`` when nothing is left of an update."""
+    """The changes as they may be recorded; ``None`` when nothing is left of an update.
+
+    That an object came, went or moved to another key is recorded even when all fields are excluded.
+    """
     policy = one.policy
     deltas: dict[str, Delta] = {}
     for path, delta in one.changes.items():
         field = split_path(path)[0]
         if field in policy.exclude:
             continue
-        deltas[path] = _masked(delta) if field in policy.mask else delta
-    if not deltas and one.changes:
+        if field in policy.mask:  # a path inside it would show keys or length of what is hidden
+            deltas[join_path(field)] = _masked(delta if path == join_path(field) else None)
+        else:
+            deltas[path] = delta
+    operation = one.changes.operation
+    if not deltas and operation is Operation.UPDATE and one.former_key is None:
         return None
-    return ChangeSet(deltas, one.changes.operation).compacted()
+    return ChangeSet(deltas, operation).compacted()
 
 
-def _masked(delta: Delta) -> Change:
+def _masked(delta: Delta | None) -> Change:
     if not isinstance(delta, Change):
         return Change(MASKED, MASKED)
     return Change(

@@ -25,7 +25,7 @@ class Writer(Protocol):
 
     @property
     def group(self) -> UUID | None:
-        """The group of the revision, ``None`` before its first record."""
+        """The group of the revision, ``None`` before its first record unless it was given."""
         ...
 
     def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
@@ -33,7 +33,7 @@ class Writer(Protocol):
         ...
 
     def undone(self) -> None:
-        """What was recorded last has been rolled back: the next write starts the revision anew."""
+        """The revision's row has been rolled back: the next write starts it anew."""
         ...
 
 

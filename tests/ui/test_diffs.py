@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -69,6 +69,7 @@ def marked(fragments: tuple[Fragment, ...], mark: str) -> list[str]:
         (float("nan"), "plain", "nan"),
         (Decimal("1.10"), "plain", "1.10"),
         (datetime(2026, 3, 1, 9, 5, tzinfo=UTC), "plain", "2026-03-01 09:05:00+00:00"),
+        (date(2026, 3, 1), "plain", "2026-03-01"),
         (Colour.RED, "plain", "RED"),
         (b"abc", "binary", "3 bytes, sha256 ba7816bf8f01cfea…"),
         ({"a": [1, None, "x"]}, "structure", '{"a": [1, null, "x"]}'),
@@ -91,6 +92,14 @@ def test_long_structures_stand_on_several_lines() -> None:
         f'  "b": ["{"y" * 30}"]',
         "}",
     ]
+
+
+def test_nesting_without_end_is_not_followed() -> None:
+    """Deeper than the log itself goes, a structure is cut instead of failing."""
+    deep: list[Any] = []
+    for _ in range(500):
+        deep = [deep]
+    assert "…" in shown(deep).text
 
 
 # --- one row --------------------------------------------------------------------------------
@@ -155,6 +164,15 @@ def test_white_space_is_visible_where_it_is_the_change() -> None:
     assert text(found.before).endswith("b c")
 
 
+def test_changed_words_beside_each_other_are_one_change() -> None:
+    """Equal spaces between changed words are no islands of their own."""
+    found = row("a quick brown fox", "a slow red fox")
+    assert found.before is not None
+    assert found.after is not None
+    assert marked(found.before.fragments, "removed") == ["quick brown"]
+    assert marked(found.after.fragments, "added") == ["slow red"]
+
+
 def test_chinese_is_compared_by_character() -> None:
     """Text without spaces is not one single word."""
     found = row("付款期限为三十天", "付款期限为二十天")
@@ -174,6 +192,23 @@ def test_long_texts_are_compared_by_line_first() -> None:
     assert found.lines[0].fragments[0].text == "… 17 unchanged lines …"
 
 
+def test_all_lines_are_shown_when_asked_for() -> None:
+    """In full, no unchanged line is left out."""
+    lines = [f"line {i}" for i in range(40)]
+    found = compared_lines("\n".join(lines), "\n".join([*lines, "new"]), full=True)
+    assert [line.mark for line in found] == ["same"] * 40 + ["added"]
+
+
+def test_only_lines_that_are_alike_are_compared_inside() -> None:
+    """Unlike lines stand one after the other without marks, and so do many in a row."""
+    unlike = compared_lines("context\nabc def", "context\nuvw xyz")
+    assert [line.mark for line in unlike] == ["same", "removed", "added"]
+    assert not marked(unlike[1].fragments, "removed")
+    old, new = ([f"the line {i} {end}" for i in range(12)] for end in ("old", "new"))
+    many = compared_lines("\n".join(old), "\n".join(new))
+    assert [line.mark for line in many] == ["removed"] * 12 + ["added"] * 12
+
+
 def test_texts_with_nothing_in_common_are_shown_one_after_the_other() -> None:
     """A comparison that explains nothing is not attempted."""
     old = "\n".join(f"old {i}" for i in range(500))
@@ -181,6 +216,13 @@ def test_texts_with_nothing_in_common_are_shown_one_after_the_other() -> None:
     marks = [line.mark for line in compared_lines(old, new)]
     assert marks == ["removed"] * 500 + ["added"] * 500
     assert compared_words(old.replace("old", "x"), " ".join(str(-i) for i in range(900))) is None
+
+
+def test_texts_of_one_line_with_nothing_in_common_are_marked_as_a_whole() -> None:
+    """What cannot be compared word by word is removed and added as it is."""
+    found = row(" ".join(f"x{i}" for i in range(500)), " ".join(f"y{i}" for i in range(500)))
+    assert found.before is not None
+    assert [fragment.mark for fragment in found.before.fragments] == ["removed"]
 
 
 def test_long_unchanged_stretches_are_folded() -> None:

@@ -14,8 +14,8 @@ from lifecycle.errors import HistoryError, RecordingError
 from lifecycle.hooks import model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
-from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread
-from lifecycle.mappers.mongoengine.values import PLAIN, as_stored
+from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread, stored_id
+from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 
@@ -27,12 +27,13 @@ NetChanges = Mapping[str, Change]
 
 def is_concrete(cls: Any) -> bool:
     """Whether a class is a document class with a collection of its own or a shared one."""
-    return isinstance(cls, type) and issubclass(cls, Document) and not cls._meta.get("abstract")
+    return issubclass(cls, Document) and not cls._meta.get("abstract")
 
 
 def all_subclasses(cls: type) -> Iterator[type]:
     """A class and everything that inherits from it."""
     yield cls
+    subclass: type
     for subclass in cls.__subclasses__():
         yield from all_subclasses(subclass)
 
@@ -67,9 +68,16 @@ class DocumentModel:
                 f"{type(self.id_field).__name__} {self.id_field.name!r} takes"
             ) from error
 
+    def id_of(self, document: Any) -> Any:
+        """A document's primary key as the database would have it; ``None`` while it has none."""
+        try:
+            return stored_id(document)
+        except Exception:  # before validation it may be anything, and validation will say so
+            return None
+
     def key_of(self, document: Any) -> str | None:
         """The text of a document's identity as it is now; ``None`` while it has none."""
-        value = stored_id(document)
+        value = self.id_of(document)
         return None if value is None else self.stored_key(value)
 
     def stored_key(self, value: Any) -> str:
@@ -187,5 +195,3 @@ class DocumentModels:
             check_fields(cls, model.policy, model.names)
         self._services.dispatcher.known(cls, model.names)
         return model
-
-

@@ -15,10 +15,18 @@ from mongoengine.base import BaseField, ComplexBaseField, get_document
 from mongoengine.errors import NotRegistered
 
 from lifecycle.changes import Change, join_path, same
-from lifecycle.mappers.mongoengine.values import copied
+from lifecycle.mappers.mongoengine.values import PLAIN, Options, as_stored, copied
 from lifecycle.markers import Marker
 
-__all__ = ["keeps_its_son_apart", "logged", "path_of", "python", "spread"]
+__all__ = [
+    "keeps_its_son_apart",
+    "logged",
+    "options_of",
+    "path_of",
+    "python",
+    "spread",
+    "stored_id",
+]
 
 _Leaf = Callable[[Any, Any], Any]
 
@@ -63,10 +71,7 @@ def _translated(field: Any, value: Any, leaf: _Leaf) -> Any:
         return value
     if isinstance(field, _EMBEDDED) and isinstance(value, dict):
         cls = _embedded_class(field, value)
-        return {
-            name: _translated(inner, item, leaf)
-            for name, inner, item in _named(cls, value)
-        }
+        return {name: _translated(inner, item, leaf) for name, inner, item in _named(cls, value)}
     if isinstance(field, ComplexBaseField):
         if isinstance(value, list):
             return [_translated(field.field, item, leaf) for item in value]
@@ -145,9 +150,9 @@ def _inside(field: Any, old: Any, new: Any) -> Iterator[tuple[str, Any, Any, Any
             for key in old:
                 yield key, field.field, old[key], new[key]
     elif isinstance(old, list) and isinstance(new, list):
-        if _holds_embedded(field) and len(old) == len(new):
-            for index, (was, now) in enumerate(zip(old, new, strict=True)):
-                yield str(index), field.field, was, now
+        as_long = len(old) == len(new)
+        for index in range(len(old) if as_long and _holds_embedded(field) else 0):
+            yield str(index), field.field, old[index], new[index]
 
 
 def _holds_embedded(field: Any) -> bool:
@@ -172,3 +177,19 @@ def keeps_its_son_apart(field: Any, seen: frozenset[Any] = frozenset()) -> bool:
             for inner in embedded._fields.values()
         )
     return isinstance(field, _SCALARS) and isinstance(field, BaseField)
+
+
+def options_of(document: Any) -> Options:
+    """How a document's collection encodes values."""
+    collection = document._collection
+    return PLAIN if collection is None else collection.codec_options
+
+
+def stored_id(document: Any) -> Any:
+    """A document's primary key as the database has it; ``None`` while it has none."""
+    name = document._meta["id_field"]
+    value = document._data.get(name)
+    if value is None:
+        return None
+    stored = document._fields[name].to_mongo(value)
+    return as_stored({"_id": stored}, options_of(document))["_id"]

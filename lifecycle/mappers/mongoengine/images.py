@@ -52,8 +52,7 @@ class Projection:
 
     def forgotten(self, path: str) -> Projection:
         """The same when nothing at the path is known any more."""
-        only = None if self._only is None else {one for one in self._only if not _overlap(one, path)}
-        return Projection(only, {*self._unread, path})
+        return Projection(self._only, {*self._unread, path})
 
 
 EVERYTHING: Final = Projection()

@@ -6,12 +6,12 @@ from typing import Any
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.mappers.mongoengine.documents import DocumentModel, NetChanges
-from lifecycle.mappers.mongoengine.fields import python
+from lifecycle.mappers.mongoengine.fields import options_of, python
 from lifecycle.mappers.mongoengine.images import Image, reached
-from lifecycle.mappers.mongoengine.values import PLAIN, Options, as_stored
+from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
-__all__ = ["LiveDocument", "removed", "stored_id"]
+__all__ = ["LiveDocument", "removed"]
 
 
 def removed(document: Any, image: Image | None) -> NetChanges:
@@ -83,9 +83,7 @@ class LiveDocument:
             return {name: Change(self._old(db_name), self._document._data.get(name))}
         if self._image is not None and self._image.covers(db_name):
             paths = [db_name]
-        changes = {
-            path: Change(self._old(path), reached(new, path.split("."))) for path in paths
-        }
+        changes = {path: Change(self._old(path), reached(new, path.split("."))) for path in paths}
         return dict(self._model.python(changes, Operation.UPDATE))
 
     def _old(self, path: str) -> Any:
@@ -110,19 +108,3 @@ class LiveDocument:
 
     def _field(self, name: str) -> Any:
         return self._document._fields.get(name) or self._document._dynamic_fields.get(name)
-
-
-def options_of(document: Any) -> Options:
-    """How a document's collection encodes values."""
-    collection = document._collection
-    return PLAIN if collection is None else collection.codec_options
-
-
-def stored_id(document: Any) -> Any:
-    """A document's primary key as the database has it; ``None`` while it has none."""
-    name = document._meta["id_field"]
-    value = document._data.get(name)
-    if value is None:
-        return None
-    stored = document._fields[name].to_mongo(value)
-    return as_stored({"_id": stored}, options_of(document))["_id"]

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from lifecycle.changes import Change, Operation, same
 from lifecycle.mappers.mongoengine.documents import NetChanges
+from lifecycle.mappers.mongoengine.fields import stored_id
 from lifecycle.mappers.mongoengine.images import Image, applied, known, remember
-from lifecycle.mappers.mongoengine.reading import removed, stored_id
+from lifecycle.mappers.mongoengine.reading import removed
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
@@ -65,9 +66,7 @@ class Sending:
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
         raw = result.raw_result or {}
-        query, update = (
-            as_stored(sent, collection.codec_options) for sent in (query, update)
-        )
+        query, update = (as_stored(sent, collection.codec_options) for sent in (query, update))
         sets, unsets = update.get("$set", {}), update.get("$unset", {})
         if raw.get("updatedExisting") is False:
             if upsert:

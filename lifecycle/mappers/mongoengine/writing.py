@@ -121,9 +121,7 @@ class Writing:
         )
 
 
-def carried_out(
-    writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]
-) -> Any:
+def carried_out(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:
     """Make a write with its hooks before and after, and record it; returns what it returned.
 
     Once something has been written it is recorded, even if a hook or mongoengine then raises.

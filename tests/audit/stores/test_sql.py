@@ -30,6 +30,13 @@ def store(engine: Engine) -> SqlStore:
     return store
 
 
+@pytest.fixture
+def sqlite_store(sqlite_engine: Engine) -> SqlStore:
+    store = SqlStore(sqlite_engine)
+    store.create_tables()
+    return store
+
+
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
     """The statements an engine executes meanwhile."""
@@ -75,10 +82,10 @@ def test_records_go_with_the_transaction(store: SqlStore) -> None:
     assert store.page(Query()).records == ()
 
 
-def test_no_records_are_no_statement(store: SqlStore) -> None:
+def test_no_records_are_no_statement(sqlite_store: SqlStore) -> None:
     """Where there is nothing to insert, the database is not asked."""
-    with store.engine.begin() as connection, statements(store.engine) as seen:
-        store.insert_records(connection, a_revision(seq=1), [])
+    with sqlite_store.engine.begin() as connection, statements(sqlite_store.engine) as seen:
+        sqlite_store.insert_records(connection, a_revision(seq=1), [])
 
     assert seen == []
 
@@ -104,13 +111,13 @@ def test_missing_tables_are_named_in_the_applications_transaction(engine: Engine
     assert "lifecycle create-tables" in message
 
 
-def test_a_time_without_zone_is_refused(store: SqlStore) -> None:
+def test_a_time_without_zone_is_refused(sqlite_store: SqlStore) -> None:
     """The time of a revision is never guessed to be in some zone."""
     with (
-        store.engine.connect() as connection,
+        sqlite_store.engine.connect() as connection,
         pytest.raises(StatementError, match="has no time zone"),
     ):
-        store.insert_revision(connection, a_revision(at=datetime(2026, 11, 21)))
+        sqlite_store.insert_revision(connection, a_revision(at=datetime(2026, 11, 21)))
 
 
 def test_a_revision_number_is_never_used_again(store: SqlStore) -> None:
@@ -139,11 +146,11 @@ def test_the_horizon_is_the_transaction_on_postgresql(store: SqlStore) -> None:
 # --- reading --------------------------------------------------------------------------------
 
 
-def test_a_page_is_one_statement(store: SqlStore) -> None:
+def test_a_page_is_one_statement(sqlite_store: SqlStore) -> None:
     """Records come with their revisions in one statement."""
-    append(store, a_revision(), {}, {"key": "2", "former_key": "1"})
-    with statements(store.engine) as seen:
-        page = store.page(Query(entity="shop.Order", key="1", actor=None))
+    append(sqlite_store, a_revision(), {}, {"key": "2", "former_key": "1"})
+    with statements(sqlite_store.engine) as seen:
+        page = sqlite_store.page(Query(entity="shop.Order", key="1", actor=None))
 
     assert len(page) == 2
     assert len(seen) == 1
@@ -163,13 +170,11 @@ QUERIES = {
 @pytest.mark.parametrize("after", [None, Position(7, 1)])
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 def test_sqlite_finds_a_page_by_an_index(
-    sqlite_engine: Engine, query: Query, after: Position | None
+    sqlite_store: SqlStore, query: Query, after: Position | None
 ) -> None:
     """No question reads a table from end to end, or sorts what it does not return."""
-    store = SqlStore(sqlite_engine)
-    store.create_tables()
-    with store.engine.connect() as connection:
-        plan = _plan(connection, store, query, after, "EXPLAIN QUERY PLAN")
+    with sqlite_store.engine.connect() as connection:
+        plan = _plan(connection, sqlite_store, query, after, "EXPLAIN QUERY PLAN")
 
     finding = {id for id, _, _, step in plan if step.startswith("MATERIALIZE")}
     steps = [step for _, parent, _, step in plan if parent in finding]

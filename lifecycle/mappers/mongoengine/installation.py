@@ -1,0 +1,128 @@
+"""Installing into mongoengine, or into some of its document classes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import mongoengine
+from mongoengine import Document
+
+from lifecycle.changes import Operation
+from lifecycle.errors import HistoryError, InstallError
+from lifecycle.mappers.base import Services
+from lifecycle.mappers.mongoengine import patches
+from lifecycle.mappers.mongoengine.documents import DocumentModels, all_subclasses, is_concrete
+from lifecycle.mappers.mongoengine.images import known
+from lifecycle.mappers.mongoengine.writing import Writing
+
+__all__ = ["MongoengineMapper"]
+
+
+class MongoengineMapper:
+    """Sees what installed document classes save and delete, runs hooks and records it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services: Final = services
+        self._models: Final = DocumentModels(services)
+        self._installed: tuple[type, ...] = ()
+
+    # --- the Mapper protocol ---
+
+    records_beside: Final = False
+
+    def engine_of(self, target: Any) -> None:
+        """Documents are in no SQL database."""
+
+    def accepts(self, target: object) -> bool:
+        """Whether the target is the ``mongoengine`` module or a ``Document`` class."""
+        return target is mongoengine or (isinstance(target, type) and issubclass(target, Document))
+
+    def install(self, target: Any) -> None:
+        """See the documents of every class, or of one class and those that inherit from it.
+
+        Raises ``InstallError`` when some of them are seen already, and ``ConfigurationError`` when
+        a document class declares what cannot work.
+        """
+        cls = _class_of(target)
+        for other in self._installed:
+            if issubclass(cls, other) or issubclass(other, cls):
+                raise InstallError(
+                    f"{target!r} is installed already, or shares documents with {other!r}, which "
+                    "is: every write would be recorded twice. Install each document class once, "
+                    "or uninstall the other first"
+                )
+        self._models.check_declared(cls)
+        before, self._installed = self._installed, (*self._installed, cls)
+        if before:
+            patches.refresh()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            patches.watch(self)
+        except InstallError:
+            self._installed = ()
+            raise
+
+    def uninstall(self, target: Any) -> None:
+        """Stop; with the last one gone mongoengine is as it was.
+
+        Raises ``InstallError`` when the target is not installed.
+        """
+        cls = _class_of(target)
+        if cls not in self._installed:
+            raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
+        self._installed = tuple(other for other in self._installed if other is not cls)
+        if self._installed:
+            patches.refresh()
+        else:
+            patches.unwatch(self)
+
+    def maps(self, cls: type) -> bool:
+        """Whether the class, or one that inherits from it, has documents."""
+        return any(map(is_concrete, all_subclasses(cls)))
+
+    def entity(self, cls: type) -> str:
+        """The registered name of a document class: that of the class that has the collection."""
+        return self._models.get(cls).entity
+
+    def key(self, cls: type, identity: Any) -> str:
+        """The text of a primary key, given in any form its field takes.
+
+        Raises ``HistoryError`` when the field does not take it.
+        """
+        return self._models.get(cls).key(identity)
+
+    def key_of(self, instance: Any) -> str:
+        """The text of a document's key. Raises ``HistoryError`` for one never saved."""
+        model = self._models.get(type(instance))
+        key = model.key_of(instance)
+        if key is None:
+            raise HistoryError(
+                f"a {type(instance).__qualname__} that was never saved has no history yet: save it"
+            )
+        return key
+
+    # --- what the patches ask ---
+
+    def watches(self, cls: type) -> bool:
+        """Whether documents of this class are seen."""
+        return is_concrete(cls) and issubclass(cls, self._installed)
+
+    def writing(self, document: Any, operation: Operation, era: object) -> Writing | None:
+        """The part of this Lifecycle in a write; ``None`` when nothing of it wants the class."""
+        model = self._models.concerned(type(document))
+        if model is None:
+            return None
+        image = known(document, era, document._collection, model.id_of(document))
+        return Writing(model, document, operation, image, self._services)
+
+    def unrecorded(self, cls: type) -> str | None:
+        """The entity whose log lacks a write to this class's documents that goes unseen."""
+        model = self._models.get(cls)
+        return model.entity if self._services.recorder.wants(model.policy) else None
+
+
+def _class_of(target: Any) -> Any:
+    return Document if target is mongoengine else target

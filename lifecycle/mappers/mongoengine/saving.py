@@ -1,0 +1,98 @@
+"""``Document.save`` and ``Document.delete``, with their hooks and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Final
+
+from lifecycle.changes import Operation
+from lifecycle.mappers.mongoengine.images import remember
+from lifecycle.mappers.mongoengine.sending import Sending
+from lifecycle.mappers.mongoengine.tapping import tapped_document
+from lifecycle.mappers.mongoengine.watchers import Watchers
+from lifecycle.mappers.mongoengine.writing import carried_out
+
+__all__ = ["delete", "save", "save_step"]
+
+_SENDING: Final = "_lifecycle_sending"
+
+
+def save(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around ``Document.save``."""
+
+    @wraps(original)
+    def save(self: Any, *args: Any, **kwargs: Any) -> Any:
+        force_insert = args[0] if args else kwargs.get("force_insert")
+        never_stored = self._created or not hasattr(self, "_changed_fields")
+        operation = Operation.INSERT if force_insert or never_stored else Operation.UPDATE
+        return _carried_out(watchers, self, operation, lambda: original(self, *args, **kwargs))
+
+    return save
+
+
+def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around the parts of ``Document.save`` that write, after validation and its signals."""
+
+    @wraps(original)
+    def save_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _listened_to(self):
+            return original(self, *args, **kwargs)
+
+    return save_step
+
+
+def delete(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around ``Document.delete``."""
+
+    @wraps(original)
+    def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def deleted() -> Any:
+            with _listened_to(self):
+                return original(self, *args, **kwargs)
+
+        return _carried_out(watchers, self, Operation.DELETE, deleted)
+
+    return delete
+
+
+def _carried_out(
+    watchers: Watchers, document: Any, operation: Operation, write: Callable[[], Any]
+) -> Any:
+    parts = [one.writing(document, operation, watchers) for one in watchers.of(type(document))]
+    writings = [writing for writing in parts if writing is not None]
+    if not writings:
+        remember(document, None)  # what is written now goes unseen
+        return write()
+    sending = Sending(document, watchers)
+
+    def sent() -> Any:
+        with _sending(document, sending):
+            return write()
+
+    return carried_out(writings, sending, sent)
+
+
+@contextmanager
+def _sending(document: Any, sending: Sending) -> Iterator[None]:
+    """Note on the document who listens, for the time of one write; writes of it may nest."""
+    outer = vars(document).get(_SENDING)
+    vars(document)[_SENDING] = sending
+    try:
+        yield
+    finally:
+        if outer is None:
+            del vars(document)[_SENDING]
+        else:
+            vars(document)[_SENDING] = outer
+
+
+@contextmanager
+def _listened_to(document: Any) -> Iterator[None]:
+    sending = vars(document).get(_SENDING)
+    if sending is None:
+        yield
+    else:
+        with tapped_document(document, sending):
+            yield

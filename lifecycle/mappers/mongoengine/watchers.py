@@ -1,0 +1,70 @@
+"""Who watches which document classes, while anything is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from lifecycle.changes import Operation
+from lifecycle.mappers.mongoengine.fields import keeps_its_son_apart
+from lifecycle.mappers.mongoengine.writing import Writing
+
+__all__ = ["Watcher", "Watchers", "Wrapping"]
+
+
+class Watcher(Protocol):
+    """One Lifecycle's interest in documents."""
+
+    def watches(self, cls: type) -> bool:
+        """Whether it is installed on this document class."""
+        ...
+
+    def writing(self, document: Any, operation: Operation, era: object) -> Writing | None:
+        """Its part in a write of a document; ``None`` when it wants nothing of it."""
+        ...
+
+    def unrecorded(self, cls: type) -> str | None:
+        """The entity whose log lacks a write to documents of this class; ``None`` for none."""
+        ...
+
+
+class Watchers:
+    """The watchers from the first installation to the last: one era of seeing every write.
+
+    What was loaded in another era is not trusted, for writes between the two went unseen.
+    """
+
+    def __init__(self) -> None:
+        self.all: tuple[Watcher, ...] = ()
+        self._by_class: dict[type, tuple[Watcher, ...]] = {}
+        self._apart: dict[type, bool] = {}
+
+    def become(self, watchers: tuple[Watcher, ...]) -> None:
+        """Replace who watches, or ask them again which classes they watch."""
+        self.all = watchers
+        self._by_class = {}
+
+    def of(self, cls: type) -> tuple[Watcher, ...]:
+        """Who watches a class."""
+        by_class = self._by_class  # if replaced meanwhile, what is found goes with it
+        found = by_class.get(cls)
+        if found is None:
+            found = by_class[cls] = tuple(one for one in self.all if one.watches(cls))
+        return found
+
+    def unrecorded(self, cls: type) -> list[str]:
+        """The entities whose logs lack a write to documents of a class."""
+        entities = (watcher.unrecorded(cls) for watcher in self.of(cls))
+        return [entity for entity in entities if entity is not None]
+
+    def apart(self, cls: Any) -> bool:
+        """Whether the SON a document was loaded from stays as it was, whatever is done to it."""
+        apart = self._apart.get(cls)
+        if apart is None:
+            apart = all(keeps_its_son_apart(field) for field in cls._fields.values())
+            self._apart[cls] = apart
+        return apart
+
+
+Wrapping: TypeAlias = Callable[[Watchers, Callable[..., Any]], Callable[..., Any]]
+"""Makes the function that takes the place of one of mongoengine's."""

@@ -1,0 +1,369 @@
+"""What each page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from starlette.testclient import TestClient
+
+from lifecycle.changes import ABSENT, MASKED, Change, SetEdit
+from tests.ui.conftest import Log, delete, insert, update
+
+Browse = Callable[..., TestClient]
+
+
+def words(text: str) -> str:
+    """What a reader sees of a page, without its tags."""
+    body = text[text.index("<main") :]
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def see(client: TestClient, path: str, status: int = 200) -> str:
+    response = client.get(path)
+    assert response.status_code == status
+    assert response.text.count("<h1") == 1
+    return words(response.text)
+
+
+@pytest.fixture
+def shop(log: Log) -> Log:
+    """A customer who marries, an order that is placed, paid and deleted."""
+    log.write(
+        insert("shop.Customer", "17", label="Ada Byron", name="Ada Byron", email="ada@example.org"),
+        insert("shop.Order", "1042", label="Order 1042", total=5, status="draft"),
+        reason="signed up",
+        source="web",
+        request_id="req-1",
+        context={"ip": "203.0.113.7"},
+        actor_label="Ann Weber",
+    )
+    log.write(
+        update("shop.Customer", "17", label="Ada Lovelace", name=("Ada Byron", "Ada Lovelace")),
+        actor="bob",
+        reason="marriage",
+    )
+    log.write(
+        update("shop.Order", "1042", label="Order 1042", status=("draft", "paid")), actor=None
+    )
+    log.write(delete("shop.Order", "1042", label="Order 1042", total=5, status="paid"), actor="bob")
+    return log
+
+
+# --- feed -----------------------------------------------------------------------------------
+
+
+def test_the_feed_tells_who_changed_what_when_and_why(shop: Log, browse: Browse) -> None:
+    """Newest first, each revision once with its records below it."""
+    text = see(browse(shop), "/")
+    assert "2026-03-01 09:14:00 bob marriage updated shop.Customer Ada Lovelace 17" in text
+    assert "name removed Ada Byron → added Ada Lovelace" in text
+    assert "2026-03-01 09:07:00 Ann Weber web signed up 2 changes" in text
+    assert text.index("marriage") < text.index("signed up")
+    assert "no actor" in text
+
+
+def test_the_feed_shows_three_fields_and_unfolds_the_rest(log: Log, browse: Browse) -> None:
+    """What does not fit is one click away, without a script."""
+    log.write(insert("shop.Order", "1", **{f"field_{i}": i for i in range(30)}))
+    text = browse(log).get("/").text
+    assert "field_2 2" in words(text.partition("<details>")[0])
+    assert "field_3" not in words(text.partition("<details>")[0])
+    assert "<summary>+27 more</summary>" in text
+    assert "and 7 more fields" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "missing"),
+    [
+        ("entity=shop.Customer", "Ada Lovelace", "Order 1042"),
+        ("entity=shop.Order&key=1042", "Order 1042", "Ada"),
+        ("actor=bob", "Order 1042", "signed up"),
+        ("operation=insert", "signed up", "marriage"),
+        ("request_id=req-1", "signed up", "marriage"),
+        ("since=2026-03-01T09:20", "deleted", "marriage"),
+        ("until=2026-03-01T09:08", "signed up", "marriage"),
+    ],
+)
+def test_every_filter_narrows_the_feed(
+    shop: Log, browse: Browse, query: str, found: str, missing: str
+) -> None:
+    """A filter in the address shows what matches, hides the rest, and can be taken away."""
+    text = see(browse(shop), f"/?{query}")
+    assert found in text
+    assert missing not in text
+    assert "Remove the filter" in text
+
+
+def test_the_page_of_an_entity_is_its_part_of_the_feed(shop: Log, browse: Browse) -> None:
+    """An entity's name leads to its changes."""
+    text = see(browse(shop), "/o/shop.Customer/")
+    assert "Ada Lovelace" in text
+    assert "Order 1042" not in text
+
+
+def test_an_empty_store_says_how_to_begin(log: Log, browse: Browse) -> None:
+    """Nothing recorded is worded, and so is nothing found."""
+    client = browse(log)
+    assert "Nothing recorded yet" in see(client, "/")
+    assert "lifecycle.install(Session)" in see(client, "/")
+    assert "No change matches all of these filters" in see(client, "/?actor=nobody")
+    assert "There is nothing further" in see(client, "/?older_than=1.0")
+
+
+# --- object ---------------------------------------------------------------------------------
+
+
+def test_an_object_shows_its_timeline_its_newest_version_and_its_state(
+    shop: Log, browse: Browse
+) -> None:
+    """What the last change did, and every value as it is after it."""
+    text = see(browse(shop), "/o/shop.Customer/17")
+    assert "last changed 2026-03-01 09:14:00 by bob" in text
+    assert "created 2026-03-01 09:07:00 by Ann Weber" in text
+    assert "Sun 1 Mar 2026 09:14:00 updated bob name 09:07:00 created Ann Weber" in text
+    state = text.partition("The object after this change")[2]
+    assert "name Ada Lovelace email ada@example.org" in state
+
+
+def test_a_version_in_the_address_is_compared_and_shown_as_it_was(
+    shop: Log, browse: Browse
+) -> None:
+    """An older version has its own comparison and the state of that time."""
+    client = browse(shop)
+    first = re.findall(r"v=([0-9a-f-]+\.\d+)", client.get("/o/shop.Customer/17").text)[-1]
+    text = see(client, f"/o/shop.Customer/17?v={first}")
+    state = text.partition("The object after this change")[2]
+    assert "name Ada Byron" in state
+    assert "Lovelace" not in state
+
+
+def test_a_deleted_object_keeps_its_page(shop: Log, browse: Browse) -> None:
+    """It says it is gone, and how it was before."""
+    text = see(browse(shop), "/o/shop.Order/1042")
+    assert "deleted 2026-03-01 09:28:00 by bob" in text
+    assert "status paid" in text.partition("The object before it was deleted")[2]
+
+
+def test_a_moved_object_is_followed_back_to_its_former_keys(log: Log, browse: Browse) -> None:
+    """The new key shows the whole history, the old key leads to the new one."""
+    log.write(insert("repo.File", "a", size=1, mode="x"))
+    log.write(update("repo.File", "b", former_key="a"))
+    log.write(update("repo.File", "c", former_key="b", size=(1, 2)))
+    client = browse(log)
+    text = see(client, "/o/repo.File/c")
+    assert "key changed from b" in text
+    assert "key changed from a" in text
+    assert "created 2026-03-01 09:07:00" in text
+    assert "size 2 mode x" in text.partition("The object after this change")[2]
+    assert "moved It is now b" in see(client, "/o/repo.File/a")
+
+
+def test_another_object_that_had_the_key_before_is_kept_apart(log: Log, browse: Browse) -> None:
+    """A key used twice shows the present object, and a way to the one before."""
+    log.write(insert("repo.File", "b", size=7))
+    log.write(delete("repo.File", "b", size=7))
+    log.write(insert("repo.File", "a", size=1))
+    log.write(update("repo.File", "b", former_key="a"))
+    client = browse(log)
+    page = client.get("/o/repo.File/b").text
+    assert "Another object had this key before" in words(page)
+    assert "size 1" in words(page).partition("The object after this change")[2]
+    link = re.search(r'href="([^"]*older_than[^"]*)">show its history', page)
+    assert link is not None
+    assert "size 7" in see(client, f"/o/repo.File/{unescape(link[1]).rpartition('/')[2]}")
+
+
+def test_a_state_never_mixes_two_objects_of_one_key(log: Log, browse: Browse) -> None:
+    """What happened before another object took the key says nothing about this one."""
+    log.write(update("repo.File", "a", size=(1, 2), mode=("x", "y")))
+    log.write(update("repo.File", "z", former_key="a"))
+    log.write(update("repo.File", "a", size=(5, 6)))
+    state = see(browse(log), "/o/repo.File/a").partition("The object after ")[2]
+    assert "size 6" in state
+    assert "mode" not in state
+
+
+def test_a_state_that_does_not_reach_back_to_the_insert_says_so(log: Log, browse: Browse) -> None:
+    """Edits of a value never seen leave it not known, instead of guessed."""
+    log.write(
+        update(
+            "shop.Order",
+            "1",
+            {"tags": SetEdit(frozenset({"new"}), frozenset()), "address.zip": Change("1", "2")},
+            total=(1, 2),
+        )
+    )
+    text = see(browse(log), "/o/shop.Order/1")
+    assert "do not reach back" in text
+    assert "total 2 tags not known address not known" in text.partition("The object after")[2]
+
+
+def test_a_change_that_does_not_fit_leaves_the_value_not_known(log: Log, browse: Browse) -> None:
+    """Records that contradict each other cost one field, not the page."""
+    log.write(insert("shop.Order", "1", tags="none", total=1))
+    log.write(update("shop.Order", "1", {"tags": SetEdit(frozenset({"a"}), frozenset({"b"}))}))
+    state = see(browse(log), "/o/shop.Order/1").partition("The object after ")[2]
+    assert "tags not known total 1" in state
+
+
+def test_a_field_that_was_removed_is_not_in_the_state(log: Log, browse: Browse) -> None:
+    """A document's key that is gone leaves nothing behind."""
+    log.write(insert("shop.Doc", "1", a={"x": 1, "y": 2}, b=5))
+    log.write(update("shop.Doc", "1", {"a.x": Change(1, ABSENT)}, b=(5, ABSENT)))
+    state = see(browse(log), "/o/shop.Doc/1").partition("The object after ")[2]
+    assert state == 'this change The values of all fields then Field Value a {"y": 2}'
+
+
+# --- record, revision, actor ----------------------------------------------------------------
+
+
+def test_a_record_tells_everything_about_one_change(shop: Log, browse: Browse) -> None:
+    """Who, when, why, where, both values, its neighbours, and the raw record."""
+    client = browse(shop)
+    first = re.findall(r'href="\./(r/[^"]+)"', client.get("/?operation=insert").text)
+    text = see(client, f"/{first[1]}")
+    for expected in (
+        "created Ada Byron 17",
+        "signed up",
+        "Who Ann Weber ann",
+        "When 2026-03-01 09:07:00",
+        "Source web",
+        "Request req-1",
+        "ip 203.0.113.7",
+        "email ada@example.org",
+        "No earlier change of this object",
+        "Next change \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} updated 2026-03-01 09:14:00",
+        "In the same transaction created shop.Order Order 1042 1042",
+        '"entity": "shop.Customer"',
+        '"name": "Ada Byron"',
+    ):
+        assert expected in text, expected
+
+
+def test_a_value_no_log_could_hold_is_shown_all_the_same(log: Log, browse: Browse) -> None:
+    """A store in memory keeps any object; its record still has a page."""
+    record = log.write(insert("app.Thing", "1", value=complex(1, 2)))[0]
+    text = see(browse(log), f"/r/{record.id}")
+    assert "value (1+2j)" in text
+    assert "Change(old=ABSENT, new=(1+2j))" in text.partition("Raw record")[2]
+
+
+def test_a_masked_value_is_nowhere_on_its_pages(log: Log, browse: Browse) -> None:
+    """A secret shows that it changed, and nothing more."""
+    record = log.write(update("app.User", "1", password=(MASKED, MASKED)))[0]
+    text = see(browse(log), f"/r/{record.id}")
+    assert "password changed (hidden)" in text
+
+
+def test_a_revision_shows_everything_in_the_order_written(shop: Log, browse: Browse) -> None:
+    """One transaction: its context, what it adds up to, and its records."""
+    client = browse(shop)
+    link = re.findall(r'href="\./(t/[^"]+)"', client.get("/?request_id=req-1").text)[0]
+    text = see(client, f"/{link}")
+    assert "2 changes, in the order written" in text
+    assert "1 created shop.Customer 1 created shop.Order" in text
+    assert text.index("Ada Byron") < text.index("Order 1042")
+    assert "ip 203.0.113.7" in text
+
+
+def test_an_actor_shows_what_they_did_lately(shop: Log, browse: Browse) -> None:
+    """Their changes, what those add up to, and from when to when they are."""
+    text = see(browse(shop), "/a/bob")
+    assert "first seen 2026-03-01 09:14:00 last seen 2026-03-01 09:28:00" in text
+    assert "1 deleted shop.Order" in text
+    assert "1 updated shop.Customer" in text
+    assert "signed up" not in text
+
+
+def test_help_explains_the_words(log: Log, browse: Browse) -> None:
+    """The marks used on the pages are told on one of them."""
+    text = see(browse(log), "/-/help")
+    assert "NULL The database holds no value." in text
+
+
+# --- what every page keeps to ---------------------------------------------------------------
+
+
+def test_no_page_asks_more_than_three_questions_or_counts(log: Log, browse: Browse) -> None:
+    """Bounded questions only: pages, single revisions and the names of entities."""
+    for i in range(60):
+        log.write(update("shop.Order", "1", former_key=f"old-{i}", total=(i, i + 1)))
+        log.write(*(update("shop.Order", "2", total=(i, n)) for n in range(30)))
+    client = browse(log)
+    deep = log.write(*(insert("bulk.Row", str(n), n=n) for n in range(250)))[249]
+    revision = deep.revision.id
+    oldest = re.findall(r"v=([^\"&]+)", client.get("/o/shop.Order/2?older_than=3.0").text)[-1]
+    paths = [
+        "/",
+        "/?entity=shop.Order&newer_than=4.0",
+        "/o/shop.Order/",
+        "/o/shop.Order/1",
+        "/o/shop.Order/2",
+        f"/o/shop.Order/2?v={oldest}",
+        "/o/shop.Order/2?older_than=50.0",
+        f"/r/{deep.id}",
+        f"/r/{oldest}",
+        f"/t/{revision}",
+        f"/t/{revision}?newer_than={deep.position.seq}.249",
+        "/a/ann",
+    ]
+    for path in paths:
+        log.store.asked.clear()
+        assert client.get(path).status_code == 200, path
+        assert len(log.store.asked) <= 3, (path, log.store.asked)
+        assert set(log.store.asked) <= {"page", "revision", "entities"}, path
+
+
+def test_a_record_deep_in_a_large_revision_is_found(log: Log, browse: Browse) -> None:
+    """Its page leads to its neighbours even where the revision is too long to list."""
+    records = log.write(*(insert("bulk.Row", str(n), n=n) for n in range(250)))
+    text = see(browse(log), f"/r/{records[200].id}")
+    assert "created 200" in text
+    assert "See all of this transaction" in text
+    assert "Later changes of this object" in text
+
+
+def test_pages_can_be_read_by_everyone(shop: Log, browse: Browse) -> None:
+    """Language, landmarks, skip link, headings, scopes and machine-readable times are there."""
+    client = browse(shop)
+    text = client.get("/o/shop.Customer/17").text
+    for expected in (
+        '<html lang="en">',
+        '<a class="skip" href="#main">',
+        '<main id="main"',
+        '<th scope="col">',
+        '<th scope="row">',
+        '<time datetime="2026-03-01T09:14:00+00:00"',
+        '<span class="sr">removed </span>',
+        'aria-current="true"',
+    ):
+        assert expected in text, expected
+    for control in re.findall(r"<(?:input|select)[^>]*>", client.get("/").text):
+        assert "name=" in control
+    assert client.get("/").text.count("<label>") == 7
+
+
+def test_long_values_can_be_shown_whole(log: Log, browse: Browse) -> None:
+    """What was cut says so and leads to the page with everything."""
+    record = log.write(insert("shop.Doc", "1", body="x" * 5_000 + "END"))[0]
+    client = browse(log)
+    page = client.get(f"/r/{record.id}").text
+    assert "xEND" not in page.partition("Raw record")[0]
+    assert "… 2,003 more characters" in page
+    assert f'href="../r/{record.id}?full=1">Show all' in page
+    assert "xEND" in client.get(f"/r/{record.id}?full=1").text.partition("Raw record")[0]
+
+
+def test_the_title_is_the_hosts(shop: Log, browse: Browse) -> None:
+    """The pages carry the name the host gives them."""
+    client = browse(shop, title="Shop audit")
+    assert "<title>All changes · Shop audit</title>" in client.get("/").text
+
+
+def test_health_is_one_word(log: Log, browse: Browse) -> None:
+    """A monitor learns whether the store can be read, and nothing else."""
+    response = browse(log, access=lambda *asked: False).get("/-/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
