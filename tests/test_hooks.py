@@ -225,59 +225,51 @@ def test_a_models_hook_is_called_with_the_object_and_the_event() -> None:
     ]
 
 
-def _no_arguments() -> None: ...
-def _three(self: Any, event: Any, more: Any) -> None: ...
-def _keyword(self: Any, *, event: Any) -> None: ...
-async def _awaited(self: Any) -> None: ...
-def _generator(self: Any) -> Iterator[None]:
-    yield
-
-
-async def _async_generator(self: Any) -> AsyncIterator[None]:
-    yield
-
-
 def _silent(self: Any) -> None: ...
 
 
 _silent.__signature__ = "none"  # type: ignore[attr-defined]
 
 
+async def _awaited(self: Any) -> None: ...
+
+
+async def _async_generator(self: Any) -> AsyncIterator[None]:
+    yield
+
+
+def _generator(self: Any) -> Iterator[None]:
+    yield
+
+
+def _same(member: Any) -> Any:
+    return member
+
+
 @pytest.mark.parametrize(
-    ("function", "message"),
+    ("function", "hidden_in", "message"),
     [
-        (_no_arguments, r"\(\) -> 'None', marked @pre_update, cannot be called as f\(self\) or"),
-        (_three, "cannot be called as .*: change its parameters"),
-        (_keyword, "cannot be called as"),
-        (_awaited, "is async, and would never be awaited: write it as a plain function"),
-        (_generator, "is a generator, and would never run: write it as a plain function"),
-        (_async_generator, "is an async generator, and would never run"),
-        (_silent, "does not tell its parameters .*: mark a plain function"),
-        (staticmethod(_three), "is a staticmethod: make it a plain method"),
-        (classmethod(_silent), "is a classmethod: make it a plain method"),
-        (property(_silent), "is a property: make it a plain method"),
-        (cached_property(_silent), "is a cached_property: make it a plain method"),
-        (partialmethod(_three, 1), "is a partialmethod: make it a plain method"),
+        (lambda: None, _same, r"cannot be called as f\(self\) or f\(self, event\): change"),
+        (lambda self, event, more: None, _same, r"cannot be called as"),
+        (lambda self, *, event: None, _same, r"cannot be called as"),
+        (_awaited, _same, "is async, and would never be awaited: write it as a plain function"),
+        (_generator, _same, "is a generator, and would never run: write it as a plain function"),
+        (_async_generator, _same, "is an async generator, and would never run"),
+        (_silent, _same, "does not tell its parameters .*: mark a plain function"),
+        (lambda self: None, staticmethod, "is a staticmethod: make it a plain method"),
+        (lambda self: None, classmethod, "is a classmethod: make it a plain method"),
+        (lambda self: None, property, "is a property: make it a plain method"),
+        (lambda self: None, cached_property, "is a cached_property: make it a plain method"),
+        (lambda self, x: None, lambda f: partialmethod(f, 1), "is a partialmethod: make it"),
     ],
 )
-def test_a_models_hook_that_cannot_be_called_is_refused(function: Any, message: str) -> None:
+def test_a_models_hook_that_cannot_be_called_is_refused(
+    function: Any, hidden_in: Any, message: str
+) -> None:
     """The error names the hook, its moment, what is wrong and what to do."""
-    inner = next(
-        (
-            getattr(function, name)
-            for name in ("__func__", "fget", "func")
-            if hasattr(function, name)
-        ),
-        function,
-    )
-    before = dict(vars(inner))
-    pre_update(inner)
-    model = type("Model", (), {"check": function})
-    with pytest.raises(HookDefinitionError, match=f"^Model.check.*@pre_update.*{message[:0]}") as e:
+    model = type("Model", (), {"check": hidden_in(pre_update(function))})
+    with pytest.raises(HookDefinitionError, match=f"^Model.check.*marked @pre_update.*{message}"):
         model_hooks(model)
-    vars(inner).clear()
-    vars(inner).update(before)
-    assert e.match(message)
 
 
 def test_a_models_hook_names_no_target() -> None:
@@ -381,7 +373,8 @@ def test_hooks_are_found_on_any_kind_of_class() -> None:
         @abstractmethod
         def must(self) -> None: ...
         @pre_update
-        def may(self) -> None: ...
+        def may(self) -> str:
+            return "may"
 
     @dataclass(slots=True)
     class Model(Abstract):
@@ -480,7 +473,7 @@ def test_a_class_is_subscribed_as_an_instance_of_it() -> None:
 
 def test_a_class_that_needs_arguments_is_refused() -> None:
     """An instance of it can be subscribed instead."""
-    with pytest.raises(HookDefinitionError, match="class Appending cannot be made.*an instance"):
+    with pytest.raises(HookDefinitionError, match=r"class Appending cannot be made.*an instance"):
         subscribed_hooks(Appending)
 
 
@@ -508,13 +501,10 @@ def test_a_class_with_nothing_marked_is_not_made() -> None:
         (lambda: None, r"\(\), marked @pre_update, cannot be called as f\(event\)"),
         (lambda self, event: None, r"\(self, event\), .*cannot be called as f\(event\)"),
         (lambda *, event: None, r"cannot be called as f\(event\): change its parameters"),
-        (partialmethod, "x"),
     ],
 )
 def test_a_listener_that_cannot_be_called_is_refused(function: Any, message: str) -> None:
     """The error shows the parameters and what is wanted."""
-    if function is partialmethod:
-        pytest.skip("see the test of hidden methods")
     with pytest.raises(HookDefinitionError, match=message):
         subscribed_hooks(pre_update(function))
 

@@ -88,6 +88,17 @@ class Image:
         """The value at a path, ``ABSENT`` for none, ``UNKNOWN`` for what was not loaded."""
         return reached(self.son, path.split(".")) if self.covers(path) else UNKNOWN
 
+    def has_place_for(self, path: str) -> bool:
+        """Whether a value at the path lies in something that is there, or may be for all we know.
+
+        If not, writing it makes all that is above it too.
+        """
+        segments = path.split(".")
+        if len(segments) == 1 or not self.covers(segments[0]):
+            return True
+        parent = reached(self.son, segments[:-1])
+        return isinstance(parent, dict) or reached(self.son, segments) is not ABSENT
+
 
 def image_of(document: Any) -> Image | None:
     """The image a document carries; copies and pickles of it carry none."""

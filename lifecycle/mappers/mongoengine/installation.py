@@ -12,7 +12,7 @@ from lifecycle.errors import HistoryError, InstallError
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine import patches
 from lifecycle.mappers.mongoengine.documents import DocumentModels, all_subclasses, is_concrete
-from lifecycle.mappers.mongoengine.images import known
+from lifecycle.mappers.mongoengine.images import Image, known
 from lifecycle.mappers.mongoengine.writing import Writing
 
 __all__ = ["MongoengineMapper"]
@@ -115,7 +115,10 @@ class MongoengineMapper:
         model = self._models.concerned(type(document))
         if model is None:
             return None
-        image = known(document, era, document._collection, model.id_of(document))
+
+        def image() -> Image | None:
+            return known(document, era, document._collection, model.id_of(document))
+
         return Writing(model, document, operation, image, self._services)
 
     def unrecorded(self, cls: type) -> str | None:

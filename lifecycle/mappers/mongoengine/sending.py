@@ -23,7 +23,8 @@ class Sent:
 
     operation: Operation
     id: Any
-    changes: NetChanges
+    changes: NetChanges  # as finely as they were sent: what the log keeps
+    whole: NetChanges  # the same by whole fields, where they are known: what hooks see
 
 
 class Sending:
@@ -57,23 +58,20 @@ class Sending:
         image = Image(as_stored(son, collection.codec_options), collection, self._era)
         remember(self._document, image)
         names = dict.fromkeys((*before, *image.son))
-        self._changed(
-            image.son["_id"],
-            {name: Change(before.get(name, ABSENT), image.at(name)) for name in names},
-        )
+        changes = {name: Change(before.get(name, ABSENT), image.at(name)) for name in names}
+        self._changed(image.son["_id"], changes, changes)
 
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
-        raw = result.raw_result or {}
-        query, update = (as_stored(sent, collection.codec_options) for sent in (query, update))
-        sets, unsets = update.get("$set", {}), update.get("$unset", {})
-        if raw.get("updatedExisting") is False:
-            if upsert:
-                empty = Image({}, collection, self._era)
-                self._inserted(collection, applied(empty, query | sets, ()).son)
-            return
-        self._updated(collection, query["_id"], sets, unsets)
+        stored = as_stored({"query": query, **update}, collection.codec_options)
+        sets, unsets = stored.get("$set", {}), stored.get("$unset", {})
+        query = stored["query"]
+        if (result.raw_result or {}).get("updatedExisting") is not False:
+            self._updated(collection, query["_id"], sets, unsets)
+        elif upsert:
+            empty = Image({}, collection, self._era)
+            self._inserted(collection, applied(empty, query | sets, ()).son)
 
     def _delete_many(self, collection: Any, result: Any, query: Any) -> None:
         if result.acknowledged and not result.deleted_count:
@@ -81,7 +79,7 @@ class Sending:
         id = stored_id(self._document)
         changes = removed(self._document, known(self._document, self._era, collection, id))
         remember(self._document, None)
-        self.sent.append(Sent(Operation.DELETE, id, changes))
+        self.sent.append(Sent(Operation.DELETE, id, changes, changes))
 
     _UNDERSTOOD: ClassVar[Mapping[str, Callable[..., None]]] = {
         "insert_one": _insert_one,
@@ -95,27 +93,29 @@ class Sending:
     def _inserted(self, collection: Any, son: dict[str, Any]) -> None:
         remember(self._document, Image(son, collection, self._era))
         changes = {name: Change(ABSENT, value) for name, value in son.items()}
-        self.sent.append(Sent(Operation.INSERT, son["_id"], changes))
+        self.sent.append(Sent(Operation.INSERT, son["_id"], changes, changes))
 
     def _updated(self, collection: Any, id: Any, sets: dict[str, Any], unsets: Any) -> None:
-        image = known(self._document, self._era, collection, id)
-        after = None if image is None else applied(image, sets, unsets)
+        before = known(self._document, self._era, collection, id)
+        after = None if before is None else applied(before, sets, unsets)
         remember(self._document, after)
         changes: dict[str, Change] = {}
+        whole: dict[str, Change] = {}
         for path in (*sets, *unsets):
             name = path.partition(".")[0]
-            if image is None or after is None or not after.covers(path):
-                changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
-            elif image.covers(name):
-                changes[name] = Change(image.at(name), after.at(name))
-            else:
-                changes[path] = Change(image.at(path), after.at(path))
-        self._changed(id, changes)
+            if before is None or after is None or not after.covers(path):
+                whole[path] = changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
+                continue
+            fine = path if before.has_place_for(path) else name
+            changes[fine] = Change(before.at(fine), after.at(fine))
+            coarse = name if before.covers(name) else path
+            whole[coarse] = Change(before.at(coarse), after.at(coarse))
+        self._changed(id, changes, whole)
 
-    def _changed(self, id: Any, changes: dict[str, Change]) -> None:
+    def _changed(self, id: Any, changes: dict[str, Change], whole: dict[str, Change]) -> None:
         net = {path: change for path, change in changes.items() if _is_real(change)}
         if net:
-            self.sent.append(Sent(Operation.UPDATE, id, net))
+            self.sent.append(Sent(Operation.UPDATE, id, net, whole))
 
 
 def _is_real(change: Change) -> bool:

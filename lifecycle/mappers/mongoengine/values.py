@@ -40,7 +40,8 @@ def as_stored(document: Any, options: Options = PLAIN) -> dict[str, Any]:
     recorded then equals what a later load finds. Shares nothing with the original. Raises what
     ``bson.encode`` raises for a value that BSON does not have.
     """
-    options = options.with_options(document_class=dict)
+    if options.document_class is not dict:
+        options = options.with_options(document_class=dict)
     return bson.decode(bson.encode(document, codec_options=options), codec_options=options)
 
 

@@ -53,7 +53,7 @@ class Writing:
         model: DocumentModel,
         document: Any,
         operation: Operation,
-        image: Image | None,
+        image: Callable[[], Image | None],
         services: Services,
     ) -> None:
         self._model = model
@@ -69,7 +69,7 @@ class Writing:
         hooks = self._services.dispatcher.plan(self._model.cls).get(_PRE[self._operation])
         if not hooks:
             return []
-        live = LiveDocument(self._model, self._document, self._operation, self._image)
+        live = LiveDocument(self._model, self._document, self._operation, self._image())
         event = EVENTS[_PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),
@@ -83,7 +83,7 @@ class Writing:
         plan = self._services.dispatcher.plan(self._model.cls)
         for one in sent:
             hooks = plan.get(_POST[one.operation])
-            changes = self._model.python(one.changes, one.operation) if hooks else None
+            changes = self._model.python(one.whole, one.operation) if hooks else None
             if hooks and changes:
                 key = self._model.stored_key(one.id)
                 event = EVENTS[_POST[one.operation]]
