@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mongoengine
@@ -14,6 +17,7 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
+    close_all_sessions,
     mapped_column,
     scoped_session,
     sessionmaker,
@@ -47,6 +51,23 @@ def user() -> Iterator[Any]:
 
     yield User
     Base.registry.dispose()
+
+
+@pytest.fixture(autouse=True)
+def forget_lifecycles() -> Iterator[None]:
+    """Let go of the Lifecycles a test made: those alive check every model that is configured."""
+    yield
+    close_all_sessions()
+    gc.collect()
+    gc.collect()  # the first lets go of the sessions, the second of what listened to them
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Engine]:
+    """Another database."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'elsewhere.sqlite'}")
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -99,13 +120,12 @@ def test_uninstalling_leaves_no_listener_behind(engine: Engine) -> None:
 
 
 def test_two_lifecycles_in_one_process_do_not_meet(
-    engine: Engine, user: Any, tmp_path: Any
+    engine: Engine, user: Any, elsewhere: Engine
 ) -> None:
     """Each sees only the sessions it was installed on."""
     first, second = Lifecycle(), Lifecycle()
-    other = create_engine(f"sqlite:///{tmp_path / 'other.sqlite'}")
-    user.metadata.create_all(other)
-    for lifecycle, bind in ((first, engine), (second, other)):
+    user.metadata.create_all(elsewhere)
+    for lifecycle, bind in ((first, engine), (second, elsewhere)):
         factory = sessionmaker(bind)
         lifecycle.install(factory)
         lifecycle.create_tables(bind)
@@ -121,7 +141,7 @@ def test_installing_twice_is_refused_and_keeps_the_first(engine: Engine, user: A
     lifecycle.install(factory)
     lifecycle.create_tables(engine)
     for target in (factory, scoped_session(factory), factory.class_, factory(), Session):
-        with pytest.raises(InstallError, match="installed already.*uninstall the other first"):
+        with pytest.raises(InstallError, match=r"installed already.*uninstall the other first"):
             lifecycle.install(target)
     with factory.begin() as session:
         session.add(user(name="Eve"))
@@ -182,10 +202,9 @@ def test_an_unknown_mode_is_refused_at_once() -> None:
 
 
 def test_a_store_elsewhere_cannot_take_the_records_of_a_session(
-    engine: Engine, user: Any, tmp_path: Any
+    engine: Engine, user: Any, elsewhere: Engine
 ) -> None:
     """The write fails rather than pass unrecorded, until records can be relayed."""
-    elsewhere = create_engine(f"sqlite:///{tmp_path / 'log.sqlite'}")
     lifecycle, factory = Lifecycle(store=elsewhere), sessionmaker(engine)
     lifecycle.create_tables(elsewhere)
     lifecycle.install(factory)
@@ -246,8 +265,8 @@ def test_asking_about_a_class_that_is_not_mapped_is_refused() -> None:
 def test_a_policy_on_an_unknown_field_is_found_when_installing(engine: Engine, user: Any) -> None:
     """A misspelt mask would leave a secret in the log, so it is an error, not a shrug."""
     audited(mask={"pasword"})(user)
-    with pytest.raises(ConfigurationError, match="names pasword.*its fields are id, name"):
-        user.registry.configure()
+    user.registry.configure()
+    with pytest.raises(ConfigurationError, match=r"names pasword.*its fields are id, name"):
         Lifecycle().install(sessionmaker(engine))
 
 
@@ -267,9 +286,9 @@ def test_two_classes_of_one_name_are_told_apart_by_force(engine: Engine, user: A
     lifecycle.create_tables(engine)
     with factory.begin() as session:
         session.add(user(name="Eve"))
-    with pytest.raises(ConfigurationError, match="both be 'User' in the log"):
-        with factory.begin() as session:
-            session.add(User())
+    refused = pytest.raises(ConfigurationError, match="both be 'User' in the log")
+    with refused, factory.begin() as session:
+        session.add(User())
     Base.registry.dispose()
 
 
@@ -280,9 +299,9 @@ def test_a_bulk_statement_on_a_recorded_model_is_not_silently_missed(
     lifecycle, factory = Lifecycle(), sessionmaker(engine)
     lifecycle.install(factory)
     lifecycle.create_tables(engine)
-    with factory.begin() as session:
-        with pytest.warns(UnrecordedWriteWarning, match="changes rows of User"):
-            session.execute(insert(user), [{"name": "Eve"}])
+    warned = pytest.warns(UnrecordedWriteWarning, match="changes rows of User")
+    with warned, factory.begin() as session:
+        session.execute(insert(user), [{"name": "Eve"}])
 
 
 def test_reading_and_clean_objects_add_no_statement(engine: Engine, user: Any) -> None:
@@ -307,9 +326,21 @@ def test_importing_lifecycle_imports_no_orm() -> None:
     missing = ("sqlalchemy", "mongoengine", "pymongo", "bson", "starlette", "jinja2", "click")
     code = f"""
 import sys
+import weakref
 for name in {missing!r}:
     sys.modules[name] = None
 import lifecycle, lifecycle.audit.stores.memory
 lifecycle.Lifecycle(store=lifecycle.audit.stores.memory.MemoryStore())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_lifecycle_goes_with_the_sessions_it_was_installed_on(engine: Engine) -> None:
+    """Neither keeps the other alive."""
+    lifecycle, factory = Lifecycle(), sessionmaker(engine)
+    lifecycle.install(factory)
+    gone = weakref.ref(lifecycle.history)
+    del lifecycle, factory
+    gc.collect()
+    gc.collect()  # the first lets go of the sessions, the second of what listened to them
+    assert gone() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import close_all_sessions
 from starlette.testclient import TestClient
 
 import audit_ui
@@ -37,12 +39,14 @@ Names = dict[str, Any]
 
 
 @pytest.fixture
-def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     """The names of a new module, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
     module = ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)
-    return vars(module)
+    yield vars(module)
+    close_all_sessions()
+    vars(module)["engine"].dispose()
 
 
 def run(block: str, names: Names) -> str:
@@ -76,9 +80,7 @@ def test_subscribed_hooks_run_as_the_readme_says(names: Names) -> None:
     """The veto vetoes, the announcer announces."""
     run(code("never_alice_only_bob"), names)
     run(code("class Announcer"), names)
-    said = run(
-        "with Session.begin() as session:\n    session.get(User, 1).name = 'Carl'\n", names
-    )
+    said = run("with Session.begin() as session:\n    session.get(User, 1).name = 'Carl'\n", names)
     assert said == "User 1 changed: name\n"
     with pytest.raises(Veto, match="not_here refused to update User 1: nobody of that name"):
         run("with Session.begin() as session:\n    session.get(User, 1).name = 'Mallory'", names)

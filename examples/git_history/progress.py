@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,8 +14,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Hand on the items, showing the progress: a bar on a terminal, else a line now and then."""
-    if sys.stdout.isatty():
+    """Hand on the items, showing the progress: a bar on a terminal, else a line now and then.
+
+    The bar is rich's; without it there are lines.
+    """
+    if sys.stdout.isatty() and find_spec("rich"):
         return _bar(items, what, total)
     return _lines(items, what, total)
 

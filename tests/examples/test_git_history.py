@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -314,19 +315,15 @@ def forget(database: str, entity: str, sha: str) -> None:
                 connection.execute(text(f"DELETE FROM {table} WHERE seq = :seq"), {"seq": seq})
 
 
-class altering:
+@contextmanager
+def altering(database: str) -> Iterator[Connection]:
     """A connection that goes behind the library's back."""
-
-    def __init__(self, database: str) -> None:
-        self.engine = create_engine(database)
-
-    def __enter__(self) -> Connection:
-        self.block = self.engine.begin()
-        return self.block.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.block.__exit__(*error)
-        self.engine.dispose()
+    engine = create_engine(database)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 class TestCheck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,9 @@ from lifecycle.audit.records import Record
 
 @pytest.fixture
 def lifecycle() -> Lifecycle:
-    """A Lifecycle that records beside the data."""
+    """A Lifecycle that records beside the data; none of an earlier test is left to interfere."""
+    gc.collect()
+    gc.collect()  # the first lets go of the sessions, the second of what listened to them
     return Lifecycle()
 
 

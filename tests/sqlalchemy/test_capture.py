@@ -150,9 +150,7 @@ def test_many_unknown_old_values_are_read_in_one_statement(
     }
 
 
-def test_a_flush_of_any_size_adds_two_statements(
-    base: type[DeclarativeBase], start: Start
-) -> None:
+def test_a_flush_of_any_size_adds_two_statements(base: type[DeclarativeBase], start: Start) -> None:
     """The revision and its records are one statement each."""
     user, factory = user_model(base), start()
     statements: list[str] = []
@@ -462,7 +460,11 @@ def test_masked_values_are_never_stored_and_excluded_fields_not_mentioned(
     with factory.begin() as session:
         text = str(session.connection().exec_driver_sql("SELECT * FROM lifecycle_change").all())
     assert [changes for *_, changes in recorded()] == [
-        {"id": Change(ABSENT, 1), "name": Change(ABSENT, "Eve"), "password": Change(ABSENT, MASKED)},
+        {
+            "id": Change(ABSENT, 1),
+            "name": Change(ABSENT, "Eve"),
+            "password": Change(ABSENT, MASKED),
+        },
         {"password": Change(MASKED, MASKED)},
     ]
     assert "s3cret" not in text
@@ -483,9 +485,9 @@ def test_a_label_that_cannot_be_made_fails_the_flush(
 ) -> None:
     """A broken label is an error that names the model and the cause, not a silent gap."""
     user = audited(label=lambda instance: 1 / 0)(user_model(base))
-    with pytest.raises(RecordingError, match="label of a .*User.*ZeroDivisionError"):
-        with start().begin() as session:
-            session.add(user(name="Eve"))
+    broken = pytest.raises(RecordingError, match=r"label of a .*User.*ZeroDivisionError")
+    with broken, start().begin() as session:
+        session.add(user(name="Eve"))
 
 
 def test_an_old_value_nobody_knows_is_unknown(
@@ -521,9 +523,9 @@ def test_the_record_is_made_at_a_known_time_by_a_known_actor(
 
     user, factory = user_model(base), start()
     before = datetime.now(UTC)
-    with acting("ann", label="Ann", reason="why", source="web", request_id="r1", ip="::1"):
-        with factory.begin() as session:
-            session.add(user(name="Eve"))
+    ann = acting("ann", label="Ann", reason="why", source="web", request_id="r1", ip="::1")
+    with ann, factory.begin() as session:
+        session.add(user(name="Eve"))
     (record,) = lifecycle.history.of(user, 1)
     revision = record.revision
     assert before <= revision.at <= datetime.now(UTC)

@@ -120,8 +120,8 @@ def test_every_moment_is_told_of_the_object_and_its_changes(
         seen.append((event.moment, event.operation, event.key, dict(event.changes)))
 
     class Noting:
-        all_moments = (
-            pre_persist(post_persist(pre_update(post_update(pre_remove(post_remove(note))))))
+        all_moments = pre_persist(
+            post_persist(pre_update(post_update(pre_remove(post_remove(note)))))
         )
 
     user, factory = user_model(base, Noting), start()
@@ -201,9 +201,9 @@ def test_setting_a_field_that_is_not_mapped_is_refused(
             event.changes.set("nmae", "x")
 
     user, factory = user_model(base, Wrong), start()
-    with pytest.raises(LookupError, match="no mapped field 'nmae'; it has id, name, nick"):
-        with factory.begin() as session:
-            session.add(user(name="Eve"))
+    refused = pytest.raises(LookupError, match="no mapped field 'nmae'; it has id, name, nick")
+    with refused, factory.begin() as session:
+        session.add(user(name="Eve"))
 
 
 def test_a_post_hook_cannot_change_what_was_written(
@@ -217,7 +217,10 @@ def test_a_post_hook_cannot_change_what_was_written(
             event.changes.set("name", "x")
 
     user, factory = user_model(base, Late), start()
-    with pytest.raises(FrozenChangesError, match="'name' cannot be set"), factory.begin() as session:
+    with (
+        pytest.raises(FrozenChangesError, match="'name' cannot be set"),
+        factory.begin() as session,
+    ):
         session.add(user(name="Eve"))
 
 

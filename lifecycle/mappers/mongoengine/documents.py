@@ -15,6 +15,7 @@ from lifecycle.hooks import model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread, stored_id
+from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
@@ -101,19 +102,19 @@ class DocumentModel:
                 f"({type(error).__name__}): correct @audited(label=...)"
             ) from error
 
-    def logged(self, changes: NetChanges) -> dict[str, Delta]:
+    def logged(self, changes: NetChanges, image: Image | None) -> dict[str, Delta]:
         """What a write changed, as it goes into the log: BSON values under attribute names."""
         found: dict[str, Delta] = {}
         for db_path, change in changes.items():
-            path, field = path_of(self.cls, db_path)
+            path, field = path_of(self.cls, db_path, {} if image is None else image.son)
             found[join_path(*path)] = Change(logged(field, change.old), logged(field, change.new))
         return found
 
-    def python(self, changes: NetChanges, operation: Operation) -> ChangeSet:
+    def python(self, changes: NetChanges, image: Image | None, operation: Operation) -> ChangeSet:
         """What a write changed, as hooks see it: Python values, embedded documents by path."""
         found: dict[str, Delta] = {}
         for db_path, change in changes.items():
-            path, field = path_of(self.cls, db_path)
+            path, field = path_of(self.cls, db_path, {} if image is None else image.son)
             old, new = python(field, change.old), python(field, change.new)
             if operation is Operation.UPDATE:
                 # An attribute without a value in the database reads as None.

@@ -15,6 +15,7 @@ from mongoengine.base import BaseField, ComplexBaseField, get_document
 from mongoengine.errors import NotRegistered
 
 from lifecycle.changes import Change, join_path, same
+from lifecycle.mappers.mongoengine.images import reached
 from lifecycle.mappers.mongoengine.values import PLAIN, Options, as_stored, copied
 from lifecycle.markers import Marker
 
@@ -86,9 +87,9 @@ def _named(cls: Any, son: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         yield name, None if cls is None else cls._fields.get(name), item
 
 
-def _embedded_class(field: Any, value: dict[str, Any]) -> Any:
+def _embedded_class(field: Any, value: Any) -> Any:
     """The class of an embedded document, ``None`` when this process does not have it."""
-    name = value.get("_cls")
+    name = value.get("_cls") if isinstance(value, dict) else None
     try:
         if isinstance(name, str):
             return get_document(name)
@@ -108,8 +109,11 @@ def _python_leaf(field: Any, value: Any) -> Any:
         return copied(value)
 
 
-def path_of(cls: Any, db_path: str) -> tuple[tuple[str, ...], Any]:
-    """A path in attribute names, and the field that declares what is there, if any."""
+def path_of(cls: Any, db_path: str, son: Any) -> tuple[tuple[str, ...], Any]:
+    """A path in attribute names, and the field that declares what is there, if any.
+
+    ``son`` is the document, as far as it is known: it tells the classes of embedded documents.
+    """
     field: Any = None
     names: list[str] = []
     for segment in db_path.split("."):
@@ -119,7 +123,8 @@ def path_of(cls: Any, db_path: str) -> tuple[tuple[str, ...], Any]:
         else:
             name = segment
             field = field.field if isinstance(field, ComplexBaseField) else None
-        cls = field.document_type if isinstance(field, fields_.EmbeddedDocumentField) else None
+        son = reached(son, [segment])
+        cls = _embedded_class(field, son) if isinstance(field, _EMBEDDED) else None
         names.append(name)
     return tuple(names), field
 

@@ -39,6 +39,8 @@ class Projection:
 
     def covers(self, path: str) -> bool:
         """Whether everything at and inside the path has been read."""
+        if self is EVERYTHING:
+            return True
         if any(_overlap(path, unread) for unread in self._unread):
             return False
         return self._only is None or any(
@@ -47,6 +49,8 @@ class Projection:
 
     def learnt(self, path: str) -> Projection:
         """The same when everything at the path is known, as after it has been written."""
+        if self is EVERYTHING:
+            return self
         unread = {one for one in self._unread if one != path and not one.startswith(path + ".")}
         return Projection(None if self._only is None else {*self._only, path}, unread)
 

@@ -42,7 +42,7 @@ class LiveDocument:
         """The document's changes as they are now."""
         if self._operation is Operation.DELETE:
             changes = removed(self._document, self._image)
-            return dict(self._model.python(changes, Operation.DELETE))
+            return dict(self._model.python(changes, self._image, Operation.DELETE))
         if self._operation is Operation.INSERT:
             return self._inserting()
         return self._updating()
@@ -84,7 +84,7 @@ class LiveDocument:
         if self._image is not None and self._image.covers(db_name):
             paths = [db_name]
         changes = {path: Change(self._old(path), reached(new, path.split("."))) for path in paths}
-        return dict(self._model.python(changes, Operation.UPDATE))
+        return dict(self._model.python(changes, self._image, Operation.UPDATE))
 
     def _old(self, path: str) -> Any:
         return UNKNOWN if self._image is None else self._image.at(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,12 +19,31 @@ __all__ = ["Sending", "Sent"]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A write that reached the database: what it did to the document with this ``_id``."""
+    """A write that reached the database: what it did to the document with this ``_id``.
+
+    ``changes`` are as fine as they were sent. ``before`` and ``after`` are what an update is known
+    to have found and left.
+    """
 
     operation: Operation
     id: Any
-    changes: NetChanges  # as finely as they were sent: what the log keeps
-    whole: NetChanges  # the same by whole fields, where they are known: what hooks see
+    changes: NetChanges
+    before: Image | None = None
+    after: Image | None = None
+
+    def whole(self) -> NetChanges:
+        """The same changes by whole fields, of those fields that are known as a whole."""
+        before, after = self.before, self.after
+        if before is None or after is None:
+            return self.changes
+        found: dict[str, Change] = {}
+        for path, change in self.changes.items():
+            name = path.partition(".")[0]
+            if before.covers(name) and after.covers(name):
+                found[name] = Change(before.at(name), after.at(name))
+            else:
+                found[path] = change
+        return found
 
 
 class Sending:
@@ -52,14 +71,15 @@ class Sending:
     def _insert_one(self, collection: Any, result: Any, son: Any) -> None:
         self._inserted(collection, as_stored(son, collection.codec_options))
 
-    def _find_one_and_replace(self, collection: Any, before: Any, query: Any, son: Any) -> None:
-        if before is None:
+    def _find_one_and_replace(self, collection: Any, found: Any, query: Any, son: Any) -> None:
+        if found is None:
             return  # there was none, so an insert follows
-        image = Image(as_stored(son, collection.codec_options), collection, self._era)
-        remember(self._document, image)
-        names = dict.fromkeys((*before, *image.son))
-        changes = {name: Change(before.get(name, ABSENT), image.at(name)) for name in names}
-        self._changed(image.son["_id"], changes, changes)
+        before = Image(found, collection, self._era)
+        after = Image(as_stored(son, collection.codec_options), collection, self._era)
+        remember(self._document, after)
+        names = dict.fromkeys((*before.son, *after.son))
+        changes = {name: Change(before.at(name), after.at(name)) for name in names}
+        self._changed(after.son["_id"], changes, before, after)
 
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
@@ -79,7 +99,7 @@ class Sending:
         id = stored_id(self._document)
         changes = removed(self._document, known(self._document, self._era, collection, id))
         remember(self._document, None)
-        self.sent.append(Sent(Operation.DELETE, id, changes, changes))
+        self.sent.append(Sent(Operation.DELETE, id, changes))
 
     _UNDERSTOOD: ClassVar[Mapping[str, Callable[..., None]]] = {
         "insert_one": _insert_one,
@@ -91,31 +111,39 @@ class Sending:
     # --- what they did ---
 
     def _inserted(self, collection: Any, son: dict[str, Any]) -> None:
-        remember(self._document, Image(son, collection, self._era))
+        image = Image(son, collection, self._era)
+        remember(self._document, image)
         changes = {name: Change(ABSENT, value) for name, value in son.items()}
-        self.sent.append(Sent(Operation.INSERT, son["_id"], changes, changes))
+        self.sent.append(Sent(Operation.INSERT, son["_id"], changes, after=image))
 
     def _updated(self, collection: Any, id: Any, sets: dict[str, Any], unsets: Any) -> None:
         before = known(self._document, self._era, collection, id)
         after = None if before is None else applied(before, sets, unsets)
         remember(self._document, after)
         changes: dict[str, Change] = {}
-        whole: dict[str, Change] = {}
-        for path in (*sets, *unsets):
-            name = path.partition(".")[0]
-            if before is None or after is None or not after.covers(path):
-                whole[path] = changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
-                continue
-            fine = path if before.has_place_for(path) else name
-            changes[fine] = Change(before.at(fine), after.at(fine))
-            coarse = name if before.covers(name) else path
-            whole[coarse] = Change(before.at(coarse), after.at(coarse))
-        self._changed(id, changes, whole)
+        for name, paths in _by_field((*sets, *unsets)).items():
+            if before is not None and not all(map(before.has_place_for, paths)):
+                paths = [name]
+            for path in paths:
+                if before is None or after is None or not after.covers(path):
+                    changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
+                else:
+                    changes[path] = Change(before.at(path), after.at(path))
+        self._changed(id, changes, before, after)
 
-    def _changed(self, id: Any, changes: dict[str, Change], whole: dict[str, Change]) -> None:
+    def _changed(
+        self, id: Any, changes: dict[str, Change], before: Image | None, after: Image | None
+    ) -> None:
         net = {path: change for path, change in changes.items() if _is_real(change)}
         if net:
-            self.sent.append(Sent(Operation.UPDATE, id, net, whole))
+            self.sent.append(Sent(Operation.UPDATE, id, net, before, after))
+
+
+def _by_field(paths: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        found.setdefault(path.partition(".")[0], []).append(path)
+    return found
 
 
 def _is_real(change: Change) -> bool:

@@ -83,7 +83,7 @@ class Writing:
         plan = self._services.dispatcher.plan(self._model.cls)
         for one in sent:
             hooks = plan.get(_POST[one.operation])
-            changes = self._model.python(one.whole, one.operation) if hooks else None
+            changes = self._model.python(one.whole(), one.after, one.operation) if hooks else None
             if hooks and changes:
                 key = self._model.stored_key(one.id)
                 event = EVENTS[_POST[one.operation]]
@@ -115,7 +115,7 @@ class Writing:
         return Written(
             entity=model.entity,
             key=model.stored_key(one.id),
-            changes=ChangeSet(model.logged(one.changes), one.operation),
+            changes=ChangeSet(model.logged(one.changes, one.after), one.operation),
             policy=model.policy,
             label=label,
         )

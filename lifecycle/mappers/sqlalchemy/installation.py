@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from typing import Any, Final
-from weakref import ref
+from weakref import WeakSet, ref
 
 from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import NoInspectionAvailable
@@ -39,7 +39,8 @@ class SQLAlchemyMapper:
     def __init__(self, services: Services) -> None:
         self._services: Final = services
         self._models: Final = Models(services)
-        self._installed: list[Any] = []
+        # Weakly: SQLAlchemy keeps a class's listeners, and so this, for as long as the class lives.
+        self._installed: Final[WeakSet[Any]] = WeakSet()
         self._listeners: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
             ("before_flush", self._before_flush),
             ("after_flush", self._after_flush),
@@ -66,7 +67,7 @@ class SQLAlchemyMapper:
         when a mapped class declares what cannot work.
         """
         where = _sessions_of(target)
-        for other in self._installed:
+        for other in list(self._installed):
             if _overlap(where, other):
                 raise InstallError(
                     f"{target!r} is installed already, or shares sessions with {other!r}, which "
@@ -76,9 +77,9 @@ class SQLAlchemyMapper:
         self._models.check_declared()
         for name, listener in self._listeners:
             event.listen(where, name, listener)
-        if not self._installed:
+        if not event.contains(ORMMapper, "after_configured", self._check_later):
             event.listen(ORMMapper, "after_configured", self._check_later)
-        self._installed.append(where)
+        self._installed.add(where)
 
     def uninstall(self, target: Any) -> None:
         """Take every listener away. Raises ``InstallError`` when the target is not installed."""
@@ -87,7 +88,7 @@ class SQLAlchemyMapper:
             raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
         for name, listener in self._listeners:
             event.remove(where, name, listener)
-        self._installed.remove(where)
+        self._installed.discard(where)
         if not self._installed:
             event.remove(ORMMapper, "after_configured", self._check_later)
 
