@@ -47,6 +47,8 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     yield vars(module)
     close_all_sessions()
     vars(module)["engine"].dispose()
+    vars(module)["Base"].registry.dispose()
+    vars(module).clear()
 
 
 def run(block: str, names: Names) -> str:

@@ -115,7 +115,8 @@ def remember(document: Any, image: Image | None) -> None:
     if image is None:
         document.__dict__.pop(_IMAGE, None)
     else:
-        document.__dict__[_IMAGE] = image
+        # Past mongoengine's own __setattr__, and cheaper than making it a __dict__ first.
+        object.__setattr__(document, _IMAGE, image)
 
 
 def known(document: Any, era: object, collection: Any, id: Any) -> Image | None:

@@ -17,7 +17,7 @@ from lifecycle.mappers.mongoengine.images import (
 )
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
 from lifecycle.mappers.mongoengine.values import copied
-from lifecycle.mappers.mongoengine.watchers import Watchers
+from lifecycle.mappers.mongoengine.watchers import Keep, Watchers
 from lifecycle.markers import ABSENT
 
 __all__ = [
@@ -38,9 +38,9 @@ def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., 
     @wraps(original)
     def _from_son(cls: Any, son: Any, *args: Any, **kwargs: Any) -> Any:
         document = original(cls, son, *args, **kwargs)
-        kind = type(document)
-        if watchers.of(kind):
-            kept = son if watchers.apart(kind) else copied(son)
+        keep = watchers.keeping[type(document)]
+        if keep is not None:
+            kept = son if keep is Keep.BY_REFERENCE else copied(son)
             remember(document, Image(kept, cls._collection, watchers))
         return document
 

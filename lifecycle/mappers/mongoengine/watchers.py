@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.fields import keeps_its_son_apart
 from lifecycle.mappers.mongoengine.writing import Writing
 
-__all__ = ["Watcher", "Watchers", "Wrapping"]
+__all__ = ["Keep", "Watcher", "Watchers", "Wrapping"]
+
+
+class Keep(Enum):
+    """How to keep the SON a document was loaded from, so that it stays as it was."""
+
+    BY_REFERENCE = "by reference"
+    AS_COPY = "as copy"  # for the document hands out parts of it, to be changed in place
 
 
 class Watcher(Protocol):
@@ -37,12 +45,13 @@ class Watchers:
     def __init__(self) -> None:
         self.all: tuple[Watcher, ...] = ()
         self._by_class: dict[type, tuple[Watcher, ...]] = {}
-        self._apart: dict[type, bool] = {}
+        self.keeping = _Keeping(self)
 
     def become(self, watchers: tuple[Watcher, ...]) -> None:
         """Replace who watches, or ask them again which classes they watch."""
         self.all = watchers
         self._by_class = {}
+        self.keeping = _Keeping(self)
 
     def of(self, cls: type) -> tuple[Watcher, ...]:
         """Who watches a class."""
@@ -57,13 +66,21 @@ class Watchers:
         entities = (watcher.unrecorded(cls) for watcher in self.of(cls))
         return [entity for entity in entities if entity is not None]
 
-    def apart(self, cls: Any) -> bool:
-        """Whether the SON a document was loaded from stays as it was, whatever is done to it."""
-        apart = self._apart.get(cls)
-        if apart is None:
-            apart = all(keeps_its_son_apart(field) for field in cls._fields.values())
-            self._apart[cls] = apart
-        return apart
+
+class _Keeping(dict[Any, Keep | None]):
+    """How to keep the SON each class of documents is loaded from; looked up at every load."""
+
+    def __init__(self, watchers: Watchers) -> None:
+        super().__init__()
+        self._watchers = watchers
+
+    def __missing__(self, cls: Any) -> Keep | None:
+        keep = self[cls] = self._keep(cls) if self._watchers.of(cls) else None
+        return keep
+
+    def _keep(self, cls: Any) -> Keep:
+        apart = all(map(keeps_its_son_apart, cls._fields.values()))
+        return Keep.BY_REFERENCE if apart else Keep.AS_COPY
 
 
 Wrapping: TypeAlias = Callable[[Watchers, Callable[..., Any]], Callable[..., Any]]
