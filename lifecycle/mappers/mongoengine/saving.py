@@ -37,8 +37,7 @@ def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[...,
 
     @wraps(original)
     def save_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _listened_to(self):
-            return original(self, *args, **kwargs)
+        return _listened_to(self, lambda: original(self, *args, **kwargs))
 
     return save_step
 
@@ -48,11 +47,10 @@ def delete(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
 
     @wraps(original)
     def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
-        def deleted() -> Any:
-            with _listened_to(self):
-                return original(self, *args, **kwargs)
+        def write() -> Any:
+            return _listened_to(self, lambda: original(self, *args, **kwargs))
 
-        return _carried_out(watchers, self, Operation.DELETE, deleted)
+        return _carried_out(watchers, self, Operation.DELETE, write)
 
     return delete
 
@@ -88,11 +86,9 @@ def _sending(document: Any, sending: Sending) -> Iterator[None]:
             vars(document)[_SENDING] = outer
 
 
-@contextmanager
-def _listened_to(document: Any) -> Iterator[None]:
+def _listened_to(document: Any, write: Callable[[], Any]) -> Any:
     sending = vars(document).get(_SENDING)
     if sending is None:
-        yield
-    else:
-        with tapped_document(document, sending):
-            yield
+        return write()
+    with tapped_document(document, sending):
+        return write()
