@@ -108,6 +108,10 @@ class Lifecycle:
         ``f(event)``, when its condition asks about an unknown field, or when a target is not
         mapped and no mapped class inherits from it: subscribe after the models are declared.
         """
+        if isinstance(listener, type) and any(one.maps(listener) for one in self._adapters()):
+            raise HookDefinitionError(
+                f"{listener.__qualname__} is mapped, so its own hooks run without subscribing it"
+            )
         for hook in subscribed_hooks(listener):
             for target in hook.mark.targets:
                 if not any(mapper.maps(target) for mapper in self._adapters()):

@@ -42,15 +42,16 @@ def check(repository: Repository, workspace: Workspace, sample: int | str) -> Ch
     started = time.perf_counter()
     shas = list(Commit.objects.order_by("position").scalar("sha"))
     checked = Checked(differences=_line_differences(repository.line, shas))
-    for sha in track(picked(shas, sample), "checked", len(picked(shas, sample))):
+    wanted = picked(shas, sample)
+    for sha, logged in track(_logged(workspace, wanted), "checked", len(wanted)):
         tree = repository.tree(sha)
-        checked.differences += _differences(f"the log at {sha}", tree, _logged(workspace, sha))
+        checked.differences += _differences(f"the log at {sha}", tree, logged)
         checked.commits += 1
         checked.files += len(tree)
     if shas:
-        checked.differences += _differences(
-            f"the table after {shas[-1]}", repository.tree(shas[-1]), _stored(workspace)
-        )
+        last, now = repository.tree(shas[-1]), workspace.lifecycle.history.snapshot(File)
+        checked.differences += _differences("the log as it ends", last, _tree(now))
+        checked.differences += _differences("the table as it is now", last, _stored(workspace))
     checked.records = sum(1 for _ in workspace.lifecycle.history.find())
     checked.seconds = time.perf_counter() - started
     return checked
@@ -66,14 +67,20 @@ def picked(shas: Sequence[str], sample: int | str) -> list[str]:
     return [shas[last * step // (sample - 1)] for step in range(sample)]
 
 
-def _logged(workspace: Workspace, sha: str) -> Tree:
-    """The files as the log has them right after a commit."""
+def _logged(workspace: Workspace, shas: Sequence[str]) -> Iterator[tuple[str, Tree]]:
+    """The files as the log has them right after each of these commits, oldest first."""
     history = workspace.lifecycle.history
-    record = next(history.of(Commit, sha), None)
-    if record is None:
-        return {}
-    states = history.snapshot(File, at=record.revision).values()
-    return {state.values.get("path", state.key): _entry(state) for state in states}
+    saved = {
+        record.key: record.revision
+        for record in history.find(Commit, operation="insert", newest_first=False)
+    }
+    snapshots = history.snapshots(File, [saved[sha] for sha in shas if sha in saved])
+    for sha in shas:
+        yield sha, _tree(next(snapshots)) if sha in saved else {}
+
+
+def _tree(states: Mapping[str, State]) -> Tree:
+    return {state.values.get("path", state.key): _entry(state) for state in states.values()}
 
 
 def _entry(state: State) -> TreeEntry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -23,6 +23,7 @@ When: TypeAlias = datetime | Revision | Record | UUID | str
 """A time in the log: an aware datetime, a revision, its id, or one record of it."""
 
 _LAST: Final = sys.maxsize
+_BEFORE_ALL: Final = Position(-1, 0)
 
 
 class Names(Protocol):
@@ -78,10 +79,15 @@ class History:
         ``of(obj)`` for an object at hand, ``of(Model, identity)`` for any.
         Raises ``HistoryError`` for a class that is not mapped or an object without identity.
         """
-        if identity is None and not isinstance(target, type | str):
+        if isinstance(target, type | str):
+            entity, key = self._subject(target, identity)
+        elif identity is None:
             entity, key = self._names.subject(target)
         else:
-            entity, key = self._subject(target, identity)
+            raise HistoryError(
+                f"history.of({target!r}, {identity!r}) has an object and an identity: "
+                "give the object alone, or its class with the identity"
+            )
         return self._records_of(entity, key, upto=None)
 
     def find(
@@ -150,17 +156,30 @@ class History:
         Reads every record of the model up to then, and holds one state per object. Raises as
         `as_of` does.
         """
-        upto = None
-        if at is not None:
-            upto = self._position(at)
-            if upto is None:
-                return {}
+        entity = self._names.entity(model)
+        upto = None if at is None else self._position(at) or _BEFORE_ALL
         states: dict[str, State] = {}
-        for record in self._store().scan(Query(entity=self._names.entity(model), upto=upto)):
-            before = states.pop(record.former_key or record.key, None)
-            if record.operation is not Operation.DELETE:
-                states[record.key] = _after(record, before)
+        for record in self._store().scan(Query(entity=entity, upto=upto)):
+            _replay(record, states)
         return states
+
+    def snapshots(self, model: type | str, at: Iterable[When]) -> Iterator[dict[str, State]]:
+        """The `snapshot` at each of several times, oldest first, in one reading of the log.
+
+        Raises as `as_of` does, and ``ValueError`` when the times are not in order.
+        """
+        entity = self._names.entity(model)
+        ends = [self._position(when) or _BEFORE_ALL for when in at]
+        if ends != sorted(ends):
+            raise ValueError("snapshots are made in one reading of the log: give the oldest first")
+        records = self._store().scan(Query(entity=entity, upto=ends[-1])) if ends else iter(())
+        states: dict[str, State] = {}
+        ahead = next(records, None)
+        for end in ends:
+            while ahead is not None and ahead.position <= end:
+                _replay(ahead, states)
+                ahead = next(records, None)
+            yield dict(states)
 
     # --- finding the way ---
 
@@ -230,6 +249,12 @@ def _revision_id(id: UUID | str | Revision) -> UUID:
         return UUID(id)
     except (AttributeError, TypeError, ValueError):
         raise UnknownRevision(f"{id!r} is no revision id: give a UUID, or its text") from None
+
+
+def _replay(record: Record, states: dict[str, State]) -> None:
+    before = states.pop(record.former_key or record.key, None)
+    if record.operation is not Operation.DELETE:
+        states[record.key] = _after(record, before)
 
 
 def _after(record: Record, before: State | None) -> State:

@@ -79,7 +79,7 @@ class Recorder:
             request_id=context.request_id,
             context=dict(context.extra),
             origin=self.origin,
-            group=group or context.group or id,
+            group=context.group or group or id,
         )
 
 

@@ -573,6 +573,33 @@ def test_every_state_is_as_the_objects_were(steps: Any) -> None:
 
 
 @laws
+@given(STEPS)
+def test_snapshots_of_several_times_are_each_the_snapshot_of_its_time(steps: Any) -> None:
+    """One reading of the log gives what many would."""
+    log = Log()
+    times = sorted((when for when, _ in replay(log, {}, steps)), key=_end)
+    snapshots = list(log.history.snapshots("Order", times))
+    assert snapshots == [log.history.snapshot("Order", when) for when in times]
+
+
+def _end(when: Revision | Record) -> tuple[int, float]:
+    if isinstance(when, Record):
+        return when.position
+    assert when.seq is not None
+    return when.seq, float("inf")
+
+
+def test_snapshots_are_asked_for_oldest_first(log: Log) -> None:
+    """Anything else is refused; times before the log are empty."""
+    first, second = log.revision(insert("1", a=1)), log.revision(update("1", a=(1, 2)))
+    with pytest.raises(ValueError, match="oldest first"):
+        list(log.history.snapshots("Order", [second, first]))
+    empty, full = log.history.snapshots("Order", [NOON - timedelta(days=1), second])
+    assert (empty, list(full)) == ({}, ["1"])
+    assert list(log.history.snapshots("Order", [])) == []
+
+
+@laws
 @given(st.dictionaries(st.sampled_from(KEYS), FIELDS), STEPS)
 def test_what_is_told_of_objects_older_than_the_log_is_true(older: Any, steps: Any) -> None:
     """What is known is right, what is not is unknown or missing, and both questions agree."""

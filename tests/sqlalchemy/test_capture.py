@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +24,9 @@ from sqlalchemy.orm import (
 )
 
 from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited
-from lifecycle.changes import ListEdit, Splice
+from lifecycle.changes import ListEdit, Operation, Splice
 from lifecycle.errors import RecordingError
+from lifecycle.mappers.sqlalchemy.flush import Done, moves_in_order
 
 Start = Callable[[], sessionmaker[Session]]
 Recorded = Callable[[], list[tuple[Any, ...]]]
@@ -188,6 +190,38 @@ def test_a_changed_key_moves_the_history(
     assert (taken.key, taken.operation) == ("a", "insert")
     assert [record.operation for record in lifecycle.history.of(File, "b")] == ["update", "insert"]
     assert set(lifecycle.history.snapshot(File)) == {"a", "b"}
+
+
+def test_keys_handed_on_in_one_flush_are_recorded_in_an_order_that_replays(
+    base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle
+) -> None:
+    """Whoever gives a key up comes before whoever takes it."""
+
+    class File(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "files"
+        path: Mapped[str] = mapped_column(String(50), primary_key=True)
+        n: Mapped[int]
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([File(path=path, n=n) for n, path in enumerate("bcd")])
+    with factory.begin() as session:
+        first, second, third = (session.get_one(File, path) for path in "bcd")
+        first.path, second.path, third.path = "a", "b", "c"
+    found = lifecycle.history.snapshot(File)
+    assert {key: state["n"] for key, state in found.items()} == {"a": 0, "b": 1, "c": 2}
+
+
+def test_an_exchange_of_keys_is_refused() -> None:
+    """No order of records can tell it, so it must not pass as something else."""
+
+    def move(former: str, key: str) -> Done:
+        model: Any = SimpleNamespace(entity="File")
+        state: Any = SimpleNamespace(insert_order=None)
+        return Done(model, state, Operation.UPDATE, {}, (), key, former)
+
+    with pytest.raises(RecordingError, match="File a, File b exchange their keys"):
+        list(moves_in_order([move("a", "b"), move("b", "a"), move("x", "y")]))
 
 
 def test_values_the_database_works_out_are_read_back(

@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.dispatch import Seen, run, settle
-from lifecycle.errors import HookLoopError
+from lifecycle.errors import HookLoopError, RecordingError
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.fetching import fetch_before, fetch_columns
@@ -177,7 +177,10 @@ class Flush:
         return self._session.connection(bind_arguments={"mapper": model.mapper})
 
     def _done(self, context: UOWTransaction) -> Iterator[Done]:
-        """What the flush did to each object, in an order that can be replayed."""
+        """What the flush did to each object, in an order that can be replayed.
+
+        Changes of keys come first, so that a key given up is free for what comes after.
+        """
         replaced: dict[tuple[str, str | None], State] = {}
         others: list[tuple[Model, State, bool, bool]] = []
         for state, (is_delete, list_only) in context.states.items():
@@ -193,7 +196,8 @@ class Flush:
             for model, state, is_delete, list_only in others
             if (one := self._one_done(model, state, is_delete, list_only, replaced)) is not None
         ]
-        yield from sorted(done, key=_order)
+        yield from moves_in_order([one for one in done if one.former_key is not None])
+        yield from sorted((one for one in done if one.former_key is None), key=_order)
 
     def _one_done(
         self,
@@ -266,15 +270,31 @@ class Flush:
             run(hooks, event)
 
 
-_RANK: Final = {Operation.INSERT: 1, Operation.UPDATE: 2, Operation.DELETE: 3}
+_RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
 
 
 def _order(one: Done) -> tuple[int, int, str, str]:
-    """Changes of keys first, so that a key given up can be taken; inserts as they were added."""
-    if one.former_key is not None:
-        return 0, 0, one.model.entity, one.key
+    """Inserts as they were added, then updates, then deletes."""
     added = one.state.insert_order or 0 if one.operation is Operation.INSERT else 0
     return _RANK[one.operation], added, one.model.entity, one.key
+
+
+def moves_in_order(moves: list[Done]) -> Iterator[Done]:
+    """Changes of keys, each after the one that gives its new key up.
+
+    Raises ``RecordingError`` when objects exchange their keys, which no order can tell.
+    """
+    waiting = {(one.model.entity, one.former_key): one for one in moves}
+    while waiting:
+        free = [one for one in waiting.values() if (one.model.entity, one.key) not in waiting]
+        if not free:
+            raise RecordingError(
+                f"{', '.join(f'{entity} {key}' for entity, key in waiting)} exchange their keys in "
+                "one flush, which the log cannot tell: move one of them to a free key and flush"
+            )
+        for one in sorted(free, key=_order):
+            del waiting[one.model.entity, one.former_key]
+            yield one
 
 
 def _missing(model: Model, state: State, operation: Operation) -> set[str]:

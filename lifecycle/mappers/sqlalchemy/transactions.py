@@ -6,10 +6,13 @@ nothing is shared between sessions.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, SessionTransaction
 
 from lifecycle.mappers.base import Services, Writer
+from lifecycle.uuids import uuid7
 from lifecycle.written import Written
 
 __all__ = ["Transcript"]
@@ -24,6 +27,7 @@ class Transcript:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._group: UUID | None = None
         self._writers: dict[Connection, Writer] = {}
         self._inserted_in: dict[Writer, SessionTransaction] = {}
 
@@ -31,9 +35,8 @@ class Transcript:
         """Record what has been written through this connection, in its transaction."""
         writer = self._writers.get(connection)
         if writer is None:
-            first = next(iter(self._writers.values()), None)
-            group = None if first is None else first.group
-            writer = self._writers[connection] = self._services.recorder.open(group)
+            self._group = self._group or uuid7()
+            writer = self._writers[connection] = self._services.recorder.open(self._group)
         was_stored = writer.stored
         writer.write(written, connection=connection)
         if writer.stored and not was_stored:
@@ -51,6 +54,7 @@ class Transcript:
     def ended(self, transaction: SessionTransaction) -> None:
         """A transaction is over; what was not released from it by now was rolled back."""
         if transaction.parent is None:
+            self._group = None
             self._writers.clear()
             self._inserted_in.clear()
             return
