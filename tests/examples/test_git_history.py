@@ -386,7 +386,7 @@ class TestCheck:
     def test_a_row_changed_behind_the_log_is_found(
         self, four_commits: Written, workspace: Workspace, database: str
     ) -> None:
-        repository = replayed(four_commits, workspace)
+        replayed(four_commits, workspace)
         with altering(database) as connection:
             connection.execute(text("UPDATE files SET mode = '100755'"))
         [difference] = all_differences(four_commits, workspace)

@@ -30,9 +30,7 @@ def records(lifecycle: Lifecycle) -> Records:
 
     def new() -> list[Record]:
         found = [
-            record
-            for record in lifecycle.history.find(newest_first=False)
-            if record.id not in told
+            record for record in lifecycle.history.find(newest_first=False) if record.id not in told
         ]
         told.update(record.id for record in found)
         return found

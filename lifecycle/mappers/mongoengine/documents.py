@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Any, Final
 
 from mongoengine import Document
-from mongoengine.errors import ValidationError
+from mongoengine.base import get_document
+from mongoengine.errors import NotRegistered, ValidationError
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
 from lifecycle.errors import HistoryError, RecordingError
@@ -131,6 +132,14 @@ class DocumentModel:
         return ChangeSet(found, operation)
 
 
+def _is_current(cls: Any) -> bool:
+    """Whether no later class has taken the name, as when a class is defined again."""
+    try:
+        return get_document(cls._class_name) is cls
+    except NotRegistered:
+        return False
+
+
 class _AnyName(Collection[str]):
     """The field names of a dynamic document: those declared, and any other."""
 
@@ -185,9 +194,8 @@ class DocumentModels:
         Raises ``ConfigurationError`` for the first one whose declarations cannot work.
         """
         for cls in all_subclasses(target):
-            if cls in self._models or not is_concrete(cls):
-                continue
-            if policy_of(cls) != Policy() or model_hooks(cls):
+            declares = policy_of(cls) != Policy() or model_hooks(cls)
+            if declares and cls not in self._models and is_concrete(cls) and _is_current(cls):
                 self._checked(cls)
 
     def _checked(self, cls: type) -> DocumentModel:

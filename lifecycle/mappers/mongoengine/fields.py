@@ -16,13 +16,12 @@ from mongoengine.errors import NotRegistered
 
 from lifecycle.changes import Change, join_path, same
 from lifecycle.mappers.mongoengine.images import reached
-from lifecycle.mappers.mongoengine.values import PLAIN, Options, as_stored, copied
+from lifecycle.mappers.mongoengine.values import as_stored, copied
 from lifecycle.markers import Marker
 
 __all__ = [
     "keeps_its_son_apart",
     "logged",
-    "options_of",
     "path_of",
     "python",
     "spread",
@@ -184,12 +183,6 @@ def keeps_its_son_apart(field: Any, seen: frozenset[Any] = frozenset()) -> bool:
     return isinstance(field, _SCALARS) and isinstance(field, BaseField)
 
 
-def options_of(document: Any) -> Options:
-    """How a document's collection encodes values."""
-    collection = document._collection
-    return PLAIN if collection is None else collection.codec_options
-
-
 def stored_id(document: Any) -> Any:
     """A document's primary key as the database has it; ``None`` while it has none."""
     name = document._meta["id_field"]
@@ -197,4 +190,4 @@ def stored_id(document: Any) -> Any:
     if value is None:
         return None
     stored = document._fields[name].to_mongo(value)
-    return as_stored({"_id": stored}, options_of(document))["_id"]
+    return as_stored({"_id": stored}, document._collection)["_id"]

@@ -53,7 +53,8 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
     @wraps(original)
     def item(self: Any, *args: Any) -> Any:
         found = original(self, *args)
-        if self._loaded_fields.fields or self._collection_obj is not self._document._collection:
+        elsewhere = self._collection_obj is not self._document._collection
+        if elsewhere or self._loaded_fields.fields or self._search_text:
             qualify(self, found)
         return found
 
@@ -81,6 +82,8 @@ def qualify(queryset: Any, document: Any) -> None:
     image.collection = untapped(queryset._collection_obj)
     if queryset._loaded_fields:
         image.projection = Projection.of(queryset._loaded_fields.as_dict())
+    if queryset._search_text:  # the score is in the SON, but not in the database
+        image.son = {name: value for name, value in image.son.items() if name != "_text_score"}
     if isinstance(queryset._collection_obj, Tapped):
         listener = queryset._collection_obj.listener
         if isinstance(listener, Loaded):

@@ -6,7 +6,7 @@ from typing import Any
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.mappers.mongoengine.documents import DocumentModel, NetChanges
-from lifecycle.mappers.mongoengine.fields import options_of, python
+from lifecycle.mappers.mongoengine.fields import python
 from lifecycle.mappers.mongoengine.images import Image, reached
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
@@ -104,7 +104,7 @@ class LiveDocument:
         if value is None:
             return None if field is not None and field.null else ABSENT
         value = value if field is None else field.to_mongo(value)
-        return as_stored({"value": value}, options_of(self._document))["value"]
+        return as_stored({"value": value}, self._document._collection)["value"]
 
     def _field(self, name: str) -> Any:
         return self._document._fields.get(name) or self._document._dynamic_fields.get(name)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Final
 
+from mongoengine import Document
+
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.sending import Sending
@@ -27,9 +29,23 @@ def save(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
         force_insert = args[0] if args else kwargs.get("force_insert")
         never_stored = self._created or not hasattr(self, "_changed_fields")
         operation = Operation.INSERT if force_insert or never_stored else Operation.UPDATE
-        return _carried_out(watchers, self, operation, lambda: original(self, *args, **kwargs))
+
+        def write() -> Any:
+            if _writes_its_own_way(type(self)):
+                return _listened_to(self, lambda: original(self, *args, **kwargs))
+            return original(self, *args, **kwargs)
+
+        return _carried_out(watchers, self, operation, write)
 
     return save
+
+
+def _writes_its_own_way(cls: Any) -> bool:
+    """Whether a class replaces the parts of `save` that write: then all of it is listened to."""
+    return (
+        cls._save_create is not Document._save_create
+        or cls._save_update is not Document._save_update
+    )
 
 
 def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:

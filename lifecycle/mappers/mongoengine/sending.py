@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lifecycle.changes import Change, Operation, same
+from lifecycle.errors import RecordingError
 from lifecycle.mappers.mongoengine.documents import NetChanges
 from lifecycle.mappers.mongoengine.fields import stored_id
-from lifecycle.mappers.mongoengine.images import Image, applied, known, remember
+from lifecycle.mappers.mongoengine.images import Image, Projection, applied, known, remember
 from lifecycle.mappers.mongoengine.reading import removed
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
@@ -61,21 +62,31 @@ class Sending:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Make a write, and take down what it did."""
+        """Make a write, and take down what it did.
+
+        Raises ``RecordingError``, and makes none, for one that mongoengine does not make here.
+        """
+        understand = self._UNDERSTOOD.get(name)
+        if understand is None:
+            raise RecordingError(
+                f"{type(self._document).__qualname__} is saved or deleted by {name}(), which "
+                "mongoengine does not use there, so what it changes cannot be told: let "
+                "it write as mongoengine does, or take the class out with @not_audited"
+            )
         result = getattr(collection, name)(*args, **kwargs)
-        self._UNDERSTOOD[name](self, collection, result, *args, **kwargs)
+        understand(self, collection, result, *args, **kwargs)
         return result
 
     # --- the writes mongoengine makes in save() and delete() ---
 
     def _insert_one(self, collection: Any, result: Any, son: Any) -> None:
-        self._inserted(collection, as_stored(son, collection.codec_options))
+        self._inserted(collection, as_stored(son, collection))
 
     def _find_one_and_replace(self, collection: Any, found: Any, query: Any, son: Any) -> None:
         if found is None:
             return  # there was none, so an insert follows
         before = Image(found, collection, self._era)
-        after = Image(as_stored(son, collection.codec_options), collection, self._era)
+        after = Image(as_stored(son, collection), collection, self._era)
         remember(self._document, after)
         names = dict.fromkeys((*before.son, *after.son))
         changes = {name: Change(before.at(name), after.at(name)) for name in names}
@@ -84,7 +95,7 @@ class Sending:
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
-        stored = as_stored({"query": query, **update}, collection.codec_options)
+        stored = as_stored({"query": query, **update}, collection)
         sets, unsets = stored.get("$set", {}), stored.get("$unset", {})
         query = stored["query"]
         if (result.raw_result or {}).get("updatedExisting") is not False:
@@ -118,22 +129,22 @@ class Sending:
 
     def _updated(self, collection: Any, id: Any, sets: dict[str, Any], unsets: Any) -> None:
         before = known(self._document, self._era, collection, id)
-        after = None if before is None else applied(before, sets, unsets)
+        if before is None:
+            before = Image({"_id": id}, collection, self._era, Projection(only={"_id"}))
+        after = applied(before, sets, unsets)
         remember(self._document, after)
         changes: dict[str, Change] = {}
         for name, paths in _by_field((*sets, *unsets)).items():
-            if before is not None and not all(map(before.has_place_for, paths)):
+            if not all(map(before.has_place_for, paths)):
                 paths = [name]
             for path in paths:
-                if before is None or after is None or not after.covers(path):
-                    changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
-                else:
+                if after.covers(path):
                     changes[path] = Change(before.at(path), after.at(path))
+                else:
+                    changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
         self._changed(id, changes, before, after)
 
-    def _changed(
-        self, id: Any, changes: dict[str, Change], before: Image | None, after: Image | None
-    ) -> None:
+    def _changed(self, id: Any, changes: dict[str, Change], before: Image, after: Image) -> None:
         net = {path: change for path, change in changes.items() if _is_real(change)}
         if net:
             self.sent.append(Sent(Operation.UPDATE, id, net, before, after))

@@ -11,9 +11,10 @@ from functools import wraps
 from typing import Any, Final
 
 from mongoengine import Document
+from pymongo.results import DeleteResult, UpdateResult
 
 from lifecycle.errors import UnrecordedWriteWarning
-from lifecycle.mappers.mongoengine.images import remember
+from lifecycle.mappers.mongoengine.images import image_of, remember
 from lifecycle.mappers.mongoengine.loading import Loaded, qualify
 from lifecycle.mappers.mongoengine.tapping import tapped_document, tapped_queryset
 from lifecycle.mappers.mongoengine.watchers import Watchers
@@ -26,7 +27,7 @@ _outer_call: ContextVar[str | None] = ContextVar("lifecycle.mongoengine.call", d
 
 
 def queryset_write(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Around a method of a queryset that writes; warns when it does, before it does."""
+    """Around a method of a queryset that writes; warns when it did."""
 
     @wraps(original)
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -76,11 +77,11 @@ def document_modify(watchers: Watchers, original: Callable[..., Any]) -> Callabl
 
     @wraps(original)
     def modify(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loaded = Loaded()
+        loaded, before = Loaded(), image_of(self)
+        remember(self, None)  # in case it fails half way
         with _called(self, "modify"), tapped_document(self, loaded):
             modified = original(self, *args, **kwargs)
-        if modified:
-            remember(self, loaded.image)
+        remember(self, loaded.image if modified else before)
         return modified
 
     return modify
@@ -96,7 +97,10 @@ def _called(document: Any, method: str) -> Iterator[None]:
 
 
 class _Warning:
-    """Listens to a queryset, and warns of each write before it is made."""
+    """Listens to a queryset, and warns of each write that changed something.
+
+    Only after the write, for most deletes follow rules that find nothing to change.
+    """
 
     def __init__(self, call: str, entities: Sequence[str]) -> None:
         self._call = call
@@ -105,16 +109,35 @@ class _Warning:
     def __call__(
         self, collection: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Warn, then make the write."""
+        """Make the write, then warn of it."""
+        try:
+            result = getattr(collection, name)(*args, **kwargs)
+        except Exception:
+            if name.endswith("_many"):
+                self._warn()  # it may have got through some of them
+            raise
+        if kwargs.get("upsert") or _changed_something(result):
+            self._warn()
+        return result
+
+    def _warn(self) -> None:
         for entity in self._entities:
             warnings.warn(
-                f"{self._call} changes documents of {entity} that are not recorded: it passes "
+                f"{self._call} changed documents of {entity} that are not recorded: it passes "
                 "save() and delete() by. Save or delete the documents one by one instead, or "
                 "take the class out with @not_audited",
                 UnrecordedWriteWarning,
                 stacklevel=_application_level(),
             )
-        return getattr(collection, name)(*args, **kwargs)
+
+
+def _changed_something(result: Any) -> bool:
+    """Whether a write did; one that the server was not asked to acknowledge counts as if so."""
+    if isinstance(result, UpdateResult):
+        return not result.acknowledged or result.matched_count > 0
+    if isinstance(result, DeleteResult):
+        return not result.acknowledged or result.deleted_count > 0
+    return result is not None
 
 
 def _application_level() -> int:

@@ -23,24 +23,24 @@ from bson.binary import UuidRepresentation
 
 from lifecycle import codec
 
-__all__ = ["PLAIN", "Options", "as_stored", "copied"]
+__all__ = ["as_stored", "copied"]
 
-Options = CodecOptions[dict[str, Any]]
-
-PLAIN: Final[Options] = CodecOptions(
+_PLAIN: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
     document_class=dict, uuid_representation=UuidRepresentation.STANDARD
 )
-"""How values are stored while the connection, which may have other options, is not known."""
 
 
-def as_stored(document: Any, options: Options = PLAIN) -> dict[str, Any]:
-    """A document as the server would give it back.
+def as_stored(document: Any, collection: Any = None) -> dict[str, Any]:
+    """A document as the server would give it back, to a collection with its options.
 
     Datetimes are cut to milliseconds, tuples become lists, large integers ``Int64``: what is
     recorded then equals what a later load finds. Shares nothing with the original. Raises what
     ``bson.encode`` raises for a value that BSON does not have.
     """
-    if options.document_class is not dict:
+    options = _PLAIN if collection is None else collection.codec_options
+    if not isinstance(options, CodecOptions):  # those of a stand-in for pymongo, as in tests
+        options = _PLAIN
+    elif options.document_class is not dict:
         options = options.with_options(document_class=dict)
     return bson.decode(bson.encode(document, codec_options=options), codec_options=options)
 

@@ -1,0 +1,321 @@
+"""Installing, uninstalling, and what is said when that cannot work."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import mongoengine
+import pytest
+from bson import ObjectId
+from mongoengine import fields
+from mongoengine.base import BaseDocument
+from mongoengine.queryset.base import BaseQuerySet
+
+from lifecycle import Lifecycle, audited, pre_update
+from lifecycle.audit.stores.memory import MemoryStore
+from lifecycle.errors import ConfigurationError, HistoryError, HookDefinitionError, InstallError
+from lifecycle.mappers.mongoengine import MongoengineMapper, patches
+
+OWNERS = (BaseDocument, mongoengine.Document, BaseQuerySet)
+
+
+class Plant(mongoengine.Document):
+    name = fields.StringField()
+    meta = {"allow_inheritance": True}  # noqa: RUF012
+
+
+class Tree(Plant):
+    height = fields.IntField()
+
+
+class Stone(mongoengine.Document):
+    name = fields.StringField()
+
+
+class Base(mongoengine.Document):
+    meta = {"abstract": True}  # noqa: RUF012
+
+
+class Crystal(Base):
+    code = fields.UUIDField(primary_key=True)
+
+
+class Spot(mongoengine.EmbeddedDocument):
+    x = fields.IntField(db_field="px")
+
+
+class Place(mongoengine.Document):
+    spot = fields.EmbeddedDocumentField(Spot, primary_key=True)
+
+
+class Numbered(mongoengine.Document):
+    number = fields.IntField(primary_key=True)
+
+
+@pytest.fixture
+def new() -> Iterator[Any]:
+    """Makes Lifecycles, and uninstalls what is left of them."""
+    made: list[Lifecycle] = []
+
+    def make() -> Lifecycle:
+        made.append(Lifecycle(store=MemoryStore()))
+        return made[-1]
+
+    yield make
+    for lifecycle in made:
+        for target in (mongoengine, Plant, Tree, Stone):
+            try:
+                lifecycle.uninstall(target)
+            except InstallError:
+                continue
+
+
+def functions() -> list[dict[str, Any]]:
+    return [dict(vars(owner)) for owner in OWNERS]
+
+
+def test_uninstalling_leaves_every_function_as_it_was(mongo: object, new: Any) -> None:
+    """Whatever order Lifecycles come and go in."""
+    before = functions()
+    first, second = new(), new()
+    first.install(mongoengine)
+    second.install(Stone)
+    assert functions() != before
+    first.uninstall(mongoengine)
+    Stone(name="x").save()
+    assert len(list(second.history.find())) == 1
+    assert list(first.history.find()) == []
+    second.uninstall(Stone)
+    assert functions() == before
+    Stone(name="y").save()
+    assert len(list(second.history.find())) == 1
+
+
+def test_signatures_and_names_stay(lifecycle: Lifecycle) -> None:
+    """So that help() and tools that inspect find what they found before."""
+    assert mongoengine.Document.save.__name__ == "save"
+    assert "save_condition" in inspect.signature(mongoengine.Document.save).parameters
+    assert "cascade_refs" in inspect.signature(BaseQuerySet.delete).parameters
+
+
+def test_one_class_is_seen_with_those_that_inherit_from_it(mongo: object, new: Any) -> None:
+    """And no other."""
+    lifecycle = new()
+    lifecycle.install(Plant)
+    Tree(name="oak").save()
+    Stone(name="x").save()
+    assert [record.changes.new("name") for record in lifecycle.history.find()] == ["oak"]
+    assert "_lifecycle_image" not in vars(Stone.objects.get())
+
+
+def test_an_abstract_class_can_be_installed_for_all_below_it(mongo: object, new: Any) -> None:
+    """It has no documents itself."""
+    lifecycle = new()
+    lifecycle.install(Base)
+    Crystal(code=uuid4()).save()
+    assert len(list(lifecycle.history.find())) == 1
+    lifecycle.uninstall(Base)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(mongoengine, mongoengine), (mongoengine, Plant), (Plant, mongoengine), (Plant, Tree)],
+)
+def test_installing_what_is_seen_already_is_refused(new: Any, first: Any, second: Any) -> None:
+    """Every write would be recorded twice."""
+    lifecycle = new()
+    lifecycle.install(first)
+    with pytest.raises(InstallError, match="is installed already, or shares documents with"):
+        lifecycle.install(second)
+
+
+def test_uninstalling_what_is_not_installed_is_refused(new: Any) -> None:
+    """Also when it is covered by something that is."""
+    lifecycle = new()
+    lifecycle.install(mongoengine)
+    with pytest.raises(InstallError, match="is not installed, so it cannot be uninstalled"):
+        lifecycle.uninstall(Plant)
+
+
+@pytest.mark.parametrize("target", [Spot, Plant(name="x"), "mongoengine"])
+def test_what_is_no_document_class_is_refused(new: Any, target: Any) -> None:
+    """With what can be installed."""
+    with pytest.raises(InstallError, match="a Document class"):
+        new().install(target)
+
+
+def test_documents_need_a_store() -> None:
+    """There is no database beside which they could be recorded."""
+    with pytest.raises(InstallError, match="cannot be installed without a store"):
+        Lifecycle().install(mongoengine)
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Document classes with mistakes in them are not left for other tests to find."""
+    before = dict(mongoengine.base.common._document_registry)
+    yield
+    mongoengine.base.common._document_registry.clear()
+    mongoengine.base.common._document_registry.update(before)
+
+
+def test_a_mistake_on_a_class_is_found_when_installing(new: Any, forgotten: None) -> None:
+    """And nothing stays half installed."""
+    before = functions()
+
+    class Wrong(mongoengine.Document):
+        name = fields.StringField()
+
+        @pre_update(when="nam")
+        def hook(self) -> None: ...
+
+    with pytest.raises(HookDefinitionError, match="asks about 'nam'"):
+        new().install(mongoengine)
+    assert functions() == before
+
+
+def test_a_policy_on_an_unknown_field_is_found_when_installing(new: Any, forgotten: None) -> None:
+    """With the fields there are."""
+
+    @audited(mask={"secrt"})
+    class Wrong(mongoengine.Document):
+        secret = fields.StringField()
+
+    with pytest.raises(ConfigurationError, match=r"names secrt, which it does not have"):
+        new().install(mongoengine)
+
+
+def test_a_condition_of_a_dynamic_document_may_ask_about_any_field(
+    lifecycle: Lifecycle, forgotten: None
+) -> None:
+    """Its fields are not known beforehand."""
+    called: list[Any] = []
+
+    class Free(mongoengine.DynamicDocument):
+        @pre_update(when="color")
+        def hook(self, event: Any) -> None:
+            called.append(event.changes["color"].new)
+
+    free = Free(color="red").save()
+    free.color = "blue"
+    free.save()
+    assert called == ["blue"]
+
+
+def test_a_mongoengine_without_the_functions_is_refused(
+    new: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than missing writes."""
+    before = functions()
+    changed = (*patches._WRAPPINGS, (mongoengine.Document, "_save_magic", None))
+    monkeypatch.setattr(patches, "_WRAPPINGS", changed)
+    lifecycle = new()
+    with pytest.raises(InstallError, match=r"this version of mongoengine has no .*_save_magic"):
+        lifecycle.install(mongoengine)
+    assert functions() == before
+    monkeypatch.undo()
+    lifecycle.install(mongoengine)
+
+
+# --- names and keys -------------------------------------------------------------------------
+
+HEX = "64b0c0ffee0000000000cafe"
+CODE = "12345678-1234-5678-1234-567812345678"
+
+
+@pytest.mark.parametrize(
+    ("model", "identity", "key"),
+    [
+        (Stone, ObjectId(HEX), HEX),
+        (Stone, HEX, HEX),
+        (Numbered, 7, "7"),
+        (Numbered, "7", "7"),
+        (Crystal, UUID(CODE), CODE),
+        (Crystal, CODE, CODE),
+        (Place, Spot(x=1), '{"px":1}'),
+        (Place, {"px": 1}, '{"px":1}'),
+    ],
+)
+def test_a_key_is_the_same_text_in_whatever_form_it_is_given(
+    lifecycle: Lifecycle, model: type, identity: Any, key: str
+) -> None:
+    """In every form the primary key's field takes."""
+    assert lifecycle.key(model, identity) == key
+
+
+def test_what_the_key_field_does_not_take_is_an_error(lifecycle: Lifecycle) -> None:
+    """That names value, model and field."""
+    with pytest.raises(HistoryError, match=r"'abc' is no key of Stone .*ObjectIdField 'id'"):
+        lifecycle.key(Stone, "abc")
+
+
+def test_the_history_is_found_by_object_and_by_key(lifecycle: Lifecycle) -> None:
+    """Alike."""
+    stone = Stone(name="x").save()
+    by_object = list(lifecycle.history.of(stone))
+    assert len(by_object) == 1
+    assert list(lifecycle.history.of(Stone, str(stone.id))) == by_object
+    assert list(lifecycle.history.of(Stone, stone.id)) == by_object
+
+
+def test_a_document_never_saved_has_no_history(lifecycle: Lifecycle) -> None:
+    """It has no key yet."""
+    with pytest.raises(HistoryError, match="a Stone that was never saved has no history yet"):
+        lifecycle.history.of(Stone(name="x"))
+
+
+def test_only_document_classes_with_documents_have_a_name(lifecycle: Lifecycle) -> None:
+    """An abstract class, or an embedded one, has no history of its own."""
+    with pytest.raises(HistoryError, match="Base has no documents of its own"):
+        lifecycle.entity(Base)
+    with pytest.raises(HistoryError, match="Spot is not mapped"):
+        lifecycle.entity(Spot)
+
+
+def test_a_mapper_maps_what_has_documents_below_it(new: Any) -> None:
+    """So that hooks can be subscribed for mixins and abstract classes."""
+    mapper = MongoengineMapper(new()._services)
+    assert mapper.maps(Tree)
+    assert mapper.maps(Base)
+    assert not mapper.maps(Spot)
+    assert not mapper.maps(Lifecycle)
+
+
+# --- mongoengine behaves as before ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda document: pickle.loads(pickle.dumps(document))]
+)
+def test_copies_and_pickles_are_what_they_were(lifecycle: Lifecycle, copied: Any) -> None:
+    """They carry nothing of this, so nothing is claimed to be known of them."""
+    Stone(name="x").save()
+    stone = Stone.objects.get()
+    twin = copied(stone)
+    assert twin == stone
+    assert "_lifecycle_image" not in vars(twin)
+
+
+def test_nothing_is_left_on_a_document_but_the_image(lifecycle: Lifecycle) -> None:
+    """Whatever was done with it."""
+    stone = Stone(name="x").save()
+    stone.name = "y"
+    stone.save()
+    stone.reload()
+    assert set(vars(stone)) - set(vars(Stone())) == {"_lifecycle_image"}
+    stone.delete()
+    assert set(vars(stone)) == set(vars(Stone()))
+
+
+def test_return_values_are_what_they_were(lifecycle: Lifecycle) -> None:
+    """Those of save, delete and reload."""
+    stone = Stone(name="x")
+    assert stone.save() is stone
+    assert stone.reload() is stone
+    assert stone.delete() is None
+    assert Stone.objects.create(name="y").pk is not None
