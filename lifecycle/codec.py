@@ -422,7 +422,10 @@ def _decode_enum(payload: dict[str, Any]) -> Enum:
     if payload["name"] in cls.__members__:
         return cls[payload["name"]]
     if issubclass(cls, Flag):
-        return cls(decode(payload["value"]))
+        value = decode(payload["value"])
+        member = cls(value)
+        if member.value == value:  # Python 3.11 drops bits the flag does not have
+            return member
     raise LookupError(payload["name"])
 
 

@@ -27,7 +27,12 @@ from lifecycle import (
     pre_update,
 )
 from lifecycle.audit.stores.memory import MemoryStore
-from lifecycle.errors import FrozenChangesError, HookDefinitionError, HookLoopError
+from lifecycle.errors import (
+    FrozenChangesError,
+    HookDefinitionError,
+    HookLoopError,
+    RecordingError,
+)
 
 
 class Part(mongoengine.EmbeddedDocument):
@@ -493,3 +498,24 @@ def test_two_lifecycles_each_run_their_own_hooks_and_keep_their_own_records(
     assert [record.changes.new("name") for record in records()] == ["x", "z", "only one is left"]
     there = other.history.find(newest_first=False)
     assert [record.changes.new("name") for record in there] == ["x", "z"]
+
+
+def test_a_store_that_fails_does_not_keep_another_lifecycle_from_recording(
+    lifecycle: Lifecycle, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a store of its own."""
+    failing = Lifecycle(store=MemoryStore())
+    failing.install(mongoengine)
+
+    def fail(*arguments: object) -> None:
+        raise OSError("disk full")
+
+    try:
+        for store in (failing.store, lifecycle.store):
+            with monkeypatch.context() as patch, pytest.raises(RecordingError, match="disk full"):
+                patch.setattr(store, "append", fail)
+                Author(name="x").save()
+    finally:
+        failing.uninstall(mongoengine)
+    assert len(records()) == 1
+    assert len(list(failing.history.find())) == 1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
@@ -82,24 +81,18 @@ def _carried_out(
     sending = Sending(document, watchers)
 
     def sent() -> Any:
-        with _sending(document, sending):
+        attributes = vars(document)
+        outer = attributes.get(_SENDING)  # writes of one document may nest
+        attributes[_SENDING] = sending
+        try:
             return write()
+        finally:
+            if outer is None:
+                del attributes[_SENDING]
+            else:
+                attributes[_SENDING] = outer
 
     return carried_out(writings, sending, sent)
-
-
-@contextmanager
-def _sending(document: Any, sending: Sending) -> Iterator[None]:
-    """Note on the document who listens, for the time of one write; writes of it may nest."""
-    outer = vars(document).get(_SENDING)
-    vars(document)[_SENDING] = sending
-    try:
-        yield
-    finally:
-        if outer is None:
-            del vars(document)[_SENDING]
-        else:
-            vars(document)[_SENDING] = outer
 
 
 def _listened_to(document: Any, write: Callable[[], Any]) -> Any:

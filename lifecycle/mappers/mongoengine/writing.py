@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 from lifecycle.changes import ChangeSet, Operation
@@ -127,13 +126,22 @@ def carried_out(writings: Sequence[Writing], listening: Listening, write: Callab
     Once something has been written it is recorded, even if a hook or mongoengine then raises.
     """
     _settle(writings)
-    with ExitStack() as recording:
-        for writing in reversed(writings):
-            recording.callback(writing.record, listening.sent)
+    try:
         result = write()
         for writing in writings:
             writing.tell(listening.sent)
-    return result
+        return result
+    finally:
+        _record(writings, listening.sent)
+
+
+def _record(writings: Sequence[Writing], sent: Sequence[Sent]) -> None:
+    """Record it with each Lifecycle, also when another one's store fails."""
+    if writings:
+        try:
+            writings[0].record(sent)
+        finally:
+            _record(writings[1:], sent)
 
 
 def _settle(writings: Sequence[Writing]) -> None:
