@@ -6,7 +6,8 @@ It travels in context variables, so it follows a task and never leaks into anoth
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -18,7 +19,7 @@ from lifecycle import codec
 from lifecycle.errors import EncodingError
 from lifecycle.keys import LONGEST
 
-__all__ = ["Context", "acting", "current"]
+__all__ = ["Context", "Suppression", "acting", "current"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -190,3 +191,34 @@ def _recordable(keyword: str, value: Any) -> Any:
         return codec.decode(codec.encode(value))
     except EncodingError as error:
         raise EncodingError(f"acting({keyword}=...) cannot be recorded: {error}") from error
+
+
+class Suppression:
+    """What of one Lifecycle is switched off in the running thread or task."""
+
+    def __init__(self) -> None:
+        self._token: Final = object()
+
+    @property
+    def hooks(self) -> bool:
+        """Whether hooks are not to run."""
+        return any(owner is self._token and hooks for owner, hooks, _ in _suppressed.get())
+
+    @property
+    def audit(self) -> bool:
+        """Whether nothing is to be recorded."""
+        return any(owner is self._token and audit for owner, _, audit in _suppressed.get())
+
+    @contextmanager
+    def __call__(self, *, hooks: bool, audit: bool) -> Iterator[None]:
+        """Switch off inside the block; blocks nest."""
+        reset = _suppressed.set((*_suppressed.get(), (self._token, hooks, audit)))
+        try:
+            yield
+        finally:
+            _suppressed.reset(reset)
+
+
+_suppressed: ContextVar[tuple[tuple[object, bool, bool], ...]] = ContextVar(
+    "lifecycle.suppressed", default=()
+)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from copy import deepcopy
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, split_path
 from lifecycle.errors import HookDefinitionError
 from lifecycle.hooks import Hook, model_hooks, subscribed_hooks
-from lifecycle.moments import Event, Moment
+from lifecycle.moments import ChangeEvent, Event, Moment
 
-__all__ = ["Dispatcher", "Plan", "Seen", "run", "settle"]
+__all__ = ["Await", "Dispatcher", "Plan", "Seen", "call", "refuse_async", "run", "settle"]
 
 Plan: TypeAlias = Mapping[Moment, tuple[Hook, ...]]
 """The hooks of one class by moment, in the order they run; a moment without hooks is missing."""
 
 Seen: TypeAlias = dict[Hook, dict[str, Delta]]
 """The changes of one object as each of its hooks last left them."""
+
+Await: TypeAlias = Callable[[Coroutine[Any, Any, Any], Hook], None]
+"""Runs the coroutine of an async hook to its end."""
+
+Source: TypeAlias = Callable[[type], list[Hook]]
+"""Hooks of a class that come from neither its methods nor subscribers; may change over time."""
 
 
 class Dispatcher:
@@ -33,6 +39,7 @@ class Dispatcher:
         self._lock: Final = Lock()
         self._listeners: tuple[Hook, ...] = ()
         self._plans: dict[type, Plan] = {}
+        self._sources: tuple[Source, ...] = ()
         self._fields: dict[type, Collection[str]] = {}
 
     def subscribe(self, listener: Any) -> None:
@@ -49,6 +56,17 @@ class Dispatcher:
             self._listeners = (*self._listeners, *hooks)
             self._plans = {}
 
+    def add_source(self, source: Source) -> None:
+        """Ask this for hooks too, after all others; `forget_plans` when its answer changes."""
+        with self._lock:
+            self._sources = (*self._sources, source)
+        self.forget_plans()
+
+    def forget_plans(self) -> None:
+        """Compile every plan anew at its next use."""
+        with self._lock:
+            self._plans = {}
+
     def known(self, cls: type, fields: Collection[str]) -> Plan:
         """Tell of a mapped class and its field names, and get its plan.
 
@@ -62,7 +80,10 @@ class Dispatcher:
         return self.plan(cls)
 
     def plan(self, cls: type) -> Plan:
-        """The hooks of a class; compiled at first use and after every new subscription."""
+        """The hooks of a class; compiled at first use and after every new subscription.
+
+        Those of moments that no object has are in the plan of every class; ask for ``object``'s.
+        """
         plans = self._plans
         plan = plans.get(cls)
         if plan is None:
@@ -71,7 +92,10 @@ class Dispatcher:
         return plan
 
     def _hooks_for(self, cls: type) -> list[Hook]:
-        return [*model_hooks(cls), *(hook for hook in self._listeners if hook.concerns(cls))]
+        hooks = [*model_hooks(cls), *(hook for hook in self._listeners if hook.concerns(cls))]
+        for source in self._sources:
+            hooks += source(cls)
+        return hooks
 
 
 def _plan(hooks: list[Hook]) -> Plan:
@@ -97,16 +121,27 @@ def _check_fields(hook: Hook, cls: type, fields: Collection[str]) -> None:
             )
 
 
-def run(hooks: tuple[Hook, ...], event: Event) -> None:
+def refuse_async(coroutine: Coroutine[Any, Any, Any], hook: Hook) -> None:
+    """Where nothing can await: raises ``HookDefinitionError``, naming the hook."""
+    coroutine.close()
+    raise HookDefinitionError(
+        f"{hook.name}, marked @{hook.mark.moment}, is async, and nothing can await it here: "
+        "async hooks run under an AsyncSession only"
+    )
+
+
+def run(hooks: tuple[Hook, ...], event: Event, await_: Await = refuse_async) -> None:
     """Run hooks for one event, in order; the one hot loop.
 
     A hook that raises stops the rest; its error goes on with a note that names hook and object.
     """
     for hook in hooks:
-        _call(hook, event)
+        call(hook, event, await_)
 
 
-def settle(hooks: tuple[Hook, ...], event: Event, seen: Seen) -> list[Hook]:
+def settle(
+    hooks: tuple[Hook, ...], event: ChangeEvent, seen: Seen, await_: Await = refuse_async
+) -> list[Hook]:
     """Run those hooks of a pre moment that have not seen the changes as they are now.
 
     What one sets shows for the next. A hook has seen the changes as it left them, so it is not
@@ -119,7 +154,7 @@ def settle(hooks: tuple[Hook, ...], event: Event, seen: Seen) -> list[Hook]:
             break
         if seen.get(hook) == now:
             continue
-        if _call(hook, event):
+        if call(hook, event, await_):
             changes.refresh()
             now = _copied(changes)
             ran.append(hook)
@@ -140,14 +175,16 @@ def _copied(changes: ChangeSet) -> dict[str, Delta]:
 _CONTAINERS: Final = (dict, list, set)
 
 
-def _call(hook: Hook, event: Event) -> bool:
-    """Call a hook unless its condition is against it; returns whether it was called."""
+def call(hook: Hook, event: Event, await_: Await = refuse_async) -> bool:
+    """Call one hook unless its condition is against it; returns whether it was called."""
     event.hook = hook.name
     condition = hook.mark.condition
     try:
-        if condition is not None and not condition.holds(event.changes):
+        if condition is not None and not condition.holds(cast("ChangeEvent", event).changes):
             return False
-        hook.call(event)
+        result = hook.call(event)
+        if hook.is_async:
+            await_(result, hook)
     except Exception as error:
         error.add_note(f"raised by the hook {hook.name} at {event.moment} of {event.subject}")
         raise

@@ -19,7 +19,7 @@
         └── UnknownRevision       no such revision in the store
 
 Each message names the object concerned, the cause and the next step. Warnings have a base of
-their own: `LifecycleWarning`, with `UnrecordedWriteWarning` below it.
+their own: `LifecycleWarning`, with `LostAssignmentWarning` and `UnrecordedWriteWarning` below it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "InstallError",
     "LifecycleError",
     "LifecycleWarning",
+    "LostAssignmentWarning",
     "RecordingError",
     "StoreError",
     "StoreUnreachable",
@@ -107,6 +108,10 @@ class UnknownRevision(HistoryError):
 
 class LifecycleWarning(UserWarning):
     """The base of every warning given by this package."""
+
+
+class LostAssignmentWarning(LifecycleWarning):
+    """A hook assigned to an object after it had been written; the value will not be saved."""
 
 
 class UnrecordedWriteWarning(LifecycleWarning):

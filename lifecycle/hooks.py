@@ -14,16 +14,24 @@ from typing import Any, Final, Protocol, TypeVar, overload
 
 from lifecycle.conditions import NOT_GIVEN, Condition, condition_of
 from lifecycle.errors import HookDefinitionError
-from lifecycle.moments import Event, Moment
+from lifecycle.moments import CHANGE_EVENTS, Moment, ObjectEvent
 
 __all__ = [
     "Hook",
     "Mark",
+    "load_class_metadata",
     "marks_of",
     "model_hooks",
+    "on_flush",
+    "post_commit",
+    "post_flush",
+    "post_load",
     "post_persist",
     "post_remove",
+    "post_rollback",
     "post_update",
+    "pre_flush",
+    "pre_load",
     "pre_persist",
     "pre_remove",
     "pre_update",
@@ -72,6 +80,14 @@ def _decorator(moment: Moment) -> Decorator:
         if not isinstance(priority, int):
             raise HookDefinitionError(f"@{moment}(priority={priority!r}): give a whole number")
         condition = condition_of(when, was, becomes)
+        if condition is not None and moment not in CHANGE_EVENTS:
+            raise HookDefinitionError(
+                f"@{moment} takes no condition, for nothing changes at that moment"
+            )
+        if targets and moment in _OF_FLUSHES and not inspect.isroutine(targets[0]):
+            raise HookDefinitionError(
+                f"@{moment} takes no target, for it is of a whole flush: look at event.changesets"
+            )
         if len(targets) == 1 and inspect.isroutine(targets[0]):
             return _marked(targets[0], Mark(moment, condition=condition, priority=priority))
         for target in targets:
@@ -107,12 +123,23 @@ def _marked(function: Any, mark: Mark) -> Any:
     return function
 
 
+_OF_FLUSHES: Final = frozenset({Moment.PRE_FLUSH, Moment.ON_FLUSH, Moment.POST_FLUSH})
+_OF_NO_OBJECT: Final = _OF_FLUSHES | {Moment.LOAD_CLASS_METADATA}
+
+pre_flush: Final = _decorator(Moment.PRE_FLUSH)
 pre_persist: Final = _decorator(Moment.PRE_PERSIST)
-post_persist: Final = _decorator(Moment.POST_PERSIST)
 pre_update: Final = _decorator(Moment.PRE_UPDATE)
-post_update: Final = _decorator(Moment.POST_UPDATE)
 pre_remove: Final = _decorator(Moment.PRE_REMOVE)
+on_flush: Final = _decorator(Moment.ON_FLUSH)
+post_persist: Final = _decorator(Moment.POST_PERSIST)
+post_update: Final = _decorator(Moment.POST_UPDATE)
 post_remove: Final = _decorator(Moment.POST_REMOVE)
+post_flush: Final = _decorator(Moment.POST_FLUSH)
+post_commit: Final = _decorator(Moment.POST_COMMIT)
+post_rollback: Final = _decorator(Moment.POST_ROLLBACK)
+pre_load: Final = _decorator(Moment.PRE_LOAD)
+post_load: Final = _decorator(Moment.POST_LOAD)
+load_class_metadata: Final = _decorator(Moment.LOAD_CLASS_METADATA)
 
 
 def marks_of(function: object) -> tuple[Mark, ...]:
@@ -136,11 +163,12 @@ _WRAPPERS: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hook:
-    """A marked function with the way to call it: ``call(event)``."""
+    """A marked function with the way to call it: ``call(event)``, awaited if it ``is_async``."""
 
     name: str
     mark: Mark
-    call: Callable[[Event], Any]
+    call: Callable[[Any], Any]
+    is_async: bool = False
 
     def concerns(self, cls: type) -> bool:
         """Whether it is for that model class: one of its targets, or any when it names none."""
@@ -175,21 +203,26 @@ def _method_hook(cls: type, owner: type, name: str, function: Any, mark: Mark) -
             f"{label} is a method of the model {cls.__qualname__}, so its "
             f"@{mark.moment} must name no target class; it runs for its own class"
         )
+    if mark.moment in _OF_NO_OBJECT:
+        raise HookDefinitionError(
+            f"{label}, marked @{mark.moment}, is a method of a model, but no object has that "
+            "moment: subscribe a function instead"
+        )
     if isinstance(function, staticmethod) or not callable(function):
         raise _no_method(label, mark, function, "a plain method, f(self) or f(self, event)")
     _refuse_deferred(label, mark, function)
     arguments = _positional(label, mark, function, "f(self) or f(self, event)", (1, 2))
     if arguments == 1:
 
-        def call(event: Event) -> Any:
+        def call(event: ObjectEvent) -> Any:
             return function(event.instance)
 
     else:
 
-        def call(event: Event) -> Any:
+        def call(event: ObjectEvent) -> Any:
             return function(event.instance, event)
 
-    return Hook(label, mark, call)
+    return Hook(label, mark, call, inspect.iscoroutinefunction(function))
 
 
 def subscribed_hooks(listener: Any) -> list[Hook]:
@@ -241,7 +274,7 @@ def _nothing_marked(what: str) -> HookDefinitionError:
 def _listener_hook(name: str, function: Any, mark: Mark) -> Hook:
     _refuse_deferred(name, mark, function)
     _positional(name, mark, function, "f(event)", (1,))
-    return Hook(name, mark, function)
+    return Hook(name, mark, function, inspect.iscoroutinefunction(function))
 
 
 def _no_method(name: str, mark: Mark, member: object, wanted: str) -> HookDefinitionError:
@@ -253,7 +286,6 @@ def _no_method(name: str, mark: Mark, member: object, wanted: str) -> HookDefini
 def _refuse_deferred(name: str, mark: Mark, function: Any) -> None:
     """Refuse a function whose body does not run when it is called."""
     for is_kind, what in (
-        (inspect.iscoroutinefunction, "is async, and would never be awaited"),
         (inspect.isasyncgenfunction, "is an async generator, and would never run"),
         (inspect.isgeneratorfunction, "is a generator, and would never run"),
     ):

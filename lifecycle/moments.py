@@ -1,20 +1,39 @@
 """The moments of an object's life where hooks run, and what each one promises.
 
-======================  ==========================================  ===============================
-moment                  a hook may                                  raising
-======================  ==========================================  ===============================
-``pre_persist``         set fields, add and delete objects, query   vetoes; nothing was written,
-``pre_update``                                                      the session stays usable and
-``pre_remove``                                                      its objects stay dirty
-``post_persist``        run SQL; assignments would be lost, so      rolls the transaction back
-``post_update``         they are refused
+======================  ===============================================  ========================
+moment                  a hook may                                       raising
+======================  ===============================================  ========================
+``pre_flush``           do anything                                      vetoes
+``pre_persist``         set fields, add and delete objects, query        vetoes
+``pre_update``
+``pre_remove``
+the same, but late      set this object's own columns                    rolls back
+``on_flush``            do anything; no hook is called again for it      vetoes
+``post_persist``        run SQL; what it assigns to objects would be     rolls back
+``post_update``         lost, and gives a warning
 ``post_remove``
-======================  ==========================================  ===============================
+``post_flush``          the same                                         rolls back
+``post_commit``         start new transactions                           is logged
+``post_rollback``       start new transactions                           is logged
+``pre_load``            replace the data the object is filled with       aborts the query
+``post_load``           read; what it assigns is saved by the next       aborts the query
+                        flush
+``load_class_metadata`` subscribe more hooks                             goes to who configures
+======================  ===============================================  ========================
 
-``pre_update`` and ``post_update`` run only for a real change: a value set and set back is none.
-Pre hooks run again when another hook changed the object after they had seen it, until no object
-has changes its hooks have not seen. Hooks of base classes run first, then in the order they were
-defined; a higher ``priority`` comes before all that. The record is made last.
+*Vetoes* means that nothing has been written, the session stays usable and its objects stay dirty.
+*Rolls back* means that the error leaves the flush and takes the transaction with it. *Is logged*
+means that the change stands, the other hooks still run, and `Lifecycle(after_commit="raise")` gets
+an ``ExceptionGroup`` at the end.
+
+One flush goes through ``pre_flush``, the pre moments of its objects, ``on_flush``, the writing (and
+late moments), the post moments of its objects, ``post_flush``, and last the record. The pre moments
+are repeated until no hook is left that has not seen the changes of its object as they are; what a
+hook did itself it has seen. Update moments come only for a real change: a value set and set back is
+none.
+
+Order: hooks of base classes first, then as they were defined, then subscribers, then signals; a
+higher ``priority`` comes before all that.
 """
 
 from __future__ import annotations
@@ -27,12 +46,26 @@ from lifecycle.context import Context, current
 from lifecycle.errors import Veto
 
 __all__ = [
+    "CHANGE_EVENTS",
     "EVENTS",
+    "ChangeEvent",
     "Event",
+    "FlushEvent",
+    "LoadClassMetadata",
+    "LoadEvent",
     "Moment",
+    "ObjectEvent",
+    "OnFlush",
+    "PostCommit",
+    "PostFlush",
+    "PostLoad",
     "PostPersist",
     "PostRemove",
+    "PostRollback",
     "PostUpdate",
+    "PreEvent",
+    "PreFlush",
+    "PreLoad",
     "PrePersist",
     "PreRemove",
     "PreUpdate",
@@ -42,37 +75,81 @@ __all__ = [
 class Moment(StrEnum):
     """A point in an object's life where hooks run."""
 
+    PRE_FLUSH = "pre_flush"
     PRE_PERSIST = "pre_persist"
-    POST_PERSIST = "post_persist"
     PRE_UPDATE = "pre_update"
-    POST_UPDATE = "post_update"
     PRE_REMOVE = "pre_remove"
+    ON_FLUSH = "on_flush"
+    POST_PERSIST = "post_persist"
+    POST_UPDATE = "post_update"
     POST_REMOVE = "post_remove"
+    POST_FLUSH = "post_flush"
+    POST_COMMIT = "post_commit"
+    POST_ROLLBACK = "post_rollback"
+    PRE_LOAD = "pre_load"
+    POST_LOAD = "post_load"
+    LOAD_CLASS_METADATA = "load_class_metadata"
 
 
 class Event:
-    """What a hook is told: one object, at one moment, with its changes.
+    """What a hook is told; each moment has a class of its own.
 
-    ``instance`` is the object, ``changes`` its `ChangeSet`, ``entity`` its model's registered name
-    and ``key`` its identity as text (``None`` while the database has not given one).
-    ``former_key`` is its identity before this write, when the write moved it. ``session`` is the
-    SQLAlchemy session, and ``None`` for documents. ``late`` says that the flush itself decided
-    about the object, so that only its own columns can still be set.
+    ``moment`` names it, ``context`` is who acts and why, ``session`` the SQLAlchemy session (for
+    documents ``None``), and ``hook`` the name of the hook that is running.
     """
 
-    __slots__ = (
-        "changes",
-        "entity",
-        "former_key",
-        "hook",
-        "instance",
-        "key",
-        "late",
-        "session",
-    )
+    __slots__ = ("hook", "session")
 
     moment: ClassVar[Moment]
-    operation: ClassVar[Operation]
+
+    def __init__(self, session: Any = None) -> None:
+        self.session = session
+        self.hook: str | None = None
+
+    @property
+    def context(self) -> Context:
+        """Who acts, and why."""
+        return current()
+
+    @property
+    def subject(self) -> str:
+        """What the event is about, in words."""
+        return "the session"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.subject}>"
+
+
+class ObjectEvent(Event):
+    """A moment of one object.
+
+    ``instance`` is the object, ``entity`` its model's registered name, and ``key`` its identity as
+    text, ``None`` while the database has not given one.
+    """
+
+    __slots__ = ("entity", "instance", "key")
+
+    def __init__(self, instance: Any, entity: str, key: str | None, session: Any = None) -> None:
+        super().__init__(session)
+        self.instance = instance
+        self.entity = entity
+        self.key = key
+
+    @property
+    def subject(self) -> str:
+        """The object in words: its entity and key."""
+        return f"{self.entity} {'(new)' if self.key is None else self.key}"
+
+
+class ChangeEvent(ObjectEvent):
+    """A moment of an object that is written.
+
+    ``changes`` is its `ChangeSet`. ``former_key`` is
+    its identity before this write, when the write moved it. ``late`` says that the flush itself
+    decided about the object, so that only its own columns can still be set.
+    """
+
+    __slots__ = ("changes", "former_key", "late")
 
     def __init__(
         self,
@@ -84,97 +161,229 @@ class Event:
         former_key: str | None = None,
         late: bool = False,
     ) -> None:
-        self.instance = instance
+        super().__init__(instance, entity, key, session)
         self.changes = changes
-        self.entity = entity
-        self.key = key
         self.former_key = former_key
-        self.session = session
         self.late = late
-        self.hook: str | None = None
 
     @property
-    def context(self) -> Context:
-        """Who acts, and why."""
-        return current()
-
-    def veto(self, why: str) -> NoReturn:
-        """Refuse the write: raises ``Veto`` with the reason, the hook and the object."""
-        raise Veto(f"{self.hook or 'a hook'} refused to {self.operation} {self.subject}: {why}")
-
-    @property
-    def subject(self) -> str:
-        """The object in words: its entity and key."""
-        return f"{self.entity} {'(new)' if self.key is None else self.key}"
+    def operation(self) -> Operation:
+        """What happens to the object as a whole."""
+        return self.changes.operation
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.subject}: {self.changes}>"
 
 
-class PrePersist(Event):
+class PreEvent(ChangeEvent):
+    """A moment of an object that is about to be written, and can still be refused."""
+
+    __slots__ = ()
+
+    def veto(self, why: str) -> NoReturn:
+        """Refuse the write: raises ``Veto`` with the reason, the hook and the object."""
+        raise Veto(f"{self.hook or 'a hook'} refused to {self.operation} {self.subject}: {why}")
+
+
+class PrePersist(PreEvent):
     """A new object is about to be inserted.
 
     Every field that has a value shows as changed from ``ABSENT``. A database-generated key is not
-    known yet. Setting fields, adding and deleting objects and querying are all fine.
+    known yet. Setting fields, adding and deleting objects and querying are all fine. Raising
+    vetoes.
     """
 
     __slots__ = ()
     moment = Moment.PRE_PERSIST
-    operation = Operation.INSERT
 
 
-class PostPersist(Event):
-    """A new object has been inserted: its key and all database-generated values are known.
-
-    Its transaction is still open. SQL is fine; assigning to the object would be lost.
-    """
-
-    __slots__ = ()
-    moment = Moment.POST_PERSIST
-    operation = Operation.INSERT
-
-
-class PreUpdate(Event):
+class PreUpdate(PreEvent):
     """An object with a real change is about to be updated.
 
     ``changes`` shows what is about to be written, old and new; ``changes.set`` or plain assignment
-    changes that, for any mapped field.
+    changes that, for any mapped field. Raising vetoes; when ``late``, it rolls back.
     """
 
     __slots__ = ()
     moment = Moment.PRE_UPDATE
-    operation = Operation.UPDATE
 
 
-class PostUpdate(Event):
+class PreRemove(PreEvent):
+    """An object is about to be deleted; ``changes`` shows its fields going to ``ABSENT``.
+
+    Raising vetoes; when ``late``, as for an orphan that the flush itself deletes, it rolls back.
+    """
+
+    __slots__ = ()
+    moment = Moment.PRE_REMOVE
+
+
+class PostPersist(ChangeEvent):
+    """A new object has been inserted: its key and all database-generated values are known.
+
+    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost.
+    """
+
+    __slots__ = ()
+    moment = Moment.POST_PERSIST
+
+
+class PostUpdate(ChangeEvent):
     """An object has been updated; ``changes`` is what was written, frozen.
 
-    Its transaction is still open. SQL is fine; assigning to the object would be lost.
+    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost.
     """
 
     __slots__ = ()
     moment = Moment.POST_UPDATE
-    operation = Operation.UPDATE
 
 
-class PreRemove(Event):
-    """An object is about to be deleted; ``changes`` shows its fields going to ``ABSENT``."""
-
-    __slots__ = ()
-    moment = Moment.PRE_REMOVE
-    operation = Operation.DELETE
-
-
-class PostRemove(Event):
-    """An object has been deleted; its transaction is still open. SQL is fine."""
+class PostRemove(ChangeEvent):
+    """An object has been deleted; its transaction is still open. Raising rolls back."""
 
     __slots__ = ()
     moment = Moment.POST_REMOVE
-    operation = Operation.DELETE
 
+
+class PostCommit(ChangeEvent):
+    """The transaction that wrote the object has been committed.
+
+    One event for each object, however often it was flushed: ``changes`` goes from what it was
+    before the transaction to what it is now, and an object that came and went has none. New
+    transactions are fine, best in a session of their own: SQLAlchemy bars a session whose
+    ``with session.begin():`` block has committed until the block ends. Nothing can be undone by
+    raising: the error is logged, and other hooks still run. Delivered at most once: a crash after
+    the commit loses it.
+    """
+
+    __slots__ = ()
+    moment = Moment.POST_COMMIT
+
+
+class PostRollback(ChangeEvent):
+    """The transaction, or the savepoint, that wrote the object ended without commit.
+
+    ``changes`` is what was undone, merged as for `PostCommit`. Errors are logged.
+    """
+
+    __slots__ = ()
+    moment = Moment.POST_ROLLBACK
+
+
+class FlushEvent(Event):
+    """A moment of a whole flush; ``changesets`` holds the events of its objects."""
+
+    __slots__ = ("changesets",)
+
+    def __init__(self, session: Any, changesets: tuple[ChangeEvent, ...] = ()) -> None:
+        super().__init__(session)
+        self.changesets = changesets
+
+
+class PreFlush(FlushEvent):
+    """A flush begins; nothing has been looked at. Anything is fine, raising vetoes."""
+
+    __slots__ = ()
+    moment = Moment.PRE_FLUSH
+
+
+class OnFlush(FlushEvent):
+    """All pre hooks have come to rest; ``changesets`` is what is about to be written.
+
+    Anything is fine, but pre hooks are not called again for it. Raising vetoes.
+    """
+
+    __slots__ = ()
+    moment = Moment.ON_FLUSH
+
+
+class PostFlush(FlushEvent):
+    """Everything has been written, and the post hooks have run; ``changesets`` is what was written.
+
+    The transaction is still open: SQL is fine, raising rolls back.
+    """
+
+    __slots__ = ()
+    moment = Moment.POST_FLUSH
+
+
+class LoadEvent(ObjectEvent):
+    """A moment of an object that comes out of the database."""
+
+    __slots__ = ()
+
+
+class PreLoad(LoadEvent):
+    """An object is being filled, and nobody has seen it yet.
+
+    ``data`` is a dict of what the query brought, by field; what a hook puts there is what the
+    object gets, and the object stays clean. A query that brings some fields shows just these. For
+    documents it is the raw SON, by database names. Raising aborts the query.
+    """
+
+    __slots__ = ("data",)
+    moment = Moment.PRE_LOAD
+
+    def __init__(
+        self, instance: Any, data: dict[str, Any], entity: str, key: str | None, session: Any = None
+    ) -> None:
+        super().__init__(instance, entity, key, session)
+        self.data = data
+
+
+class PostLoad(LoadEvent):
+    """An object has been filled; collections may not have been.
+
+    What a hook assigns makes the object dirty, so the next flush saves it. Raising aborts the
+    query.
+    """
+
+    __slots__ = ()
+    moment = Moment.POST_LOAD
+
+
+class LoadClassMetadata(Event):
+    """A mapped class, or a document class, has become known; it comes once for each class.
+
+    ``cls`` is the class, ``entity`` its registered name, ``fields`` its mapped fields. Subscribing
+    hooks to it is fine.
+    """
+
+    __slots__ = ("cls", "entity", "fields")
+    moment = Moment.LOAD_CLASS_METADATA
+
+    def __init__(self, cls: type, entity: str, fields: tuple[str, ...]) -> None:
+        super().__init__()
+        self.cls = cls
+        self.entity = entity
+        self.fields = fields
+
+    @property
+    def subject(self) -> str:
+        """The model in words."""
+        return self.entity
+
+
+CHANGE_EVENTS: Final[dict[Moment, type[ChangeEvent]]] = {
+    event.moment: event
+    for event in (
+        PrePersist,
+        PreUpdate,
+        PreRemove,
+        PostPersist,
+        PostUpdate,
+        PostRemove,
+        PostCommit,
+        PostRollback,
+    )
+}
+"""The event class of each moment that has changes."""
 
 EVENTS: Final[dict[Moment, type[Event]]] = {
-    event.moment: event
-    for event in (PrePersist, PostPersist, PreUpdate, PostUpdate, PreRemove, PostRemove)
+    **CHANGE_EVENTS,
+    **{
+        event.moment: event
+        for event in (PreFlush, OnFlush, PostFlush, PreLoad, PostLoad, LoadClassMetadata)
+    },
 }
 """The event class of each moment."""

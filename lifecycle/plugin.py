@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.recorder import AuditMode, Recorder
 from lifecycle.audit.store import AuditStore
+from lifecycle.context import Suppression
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import (
     ConfigurationError,
@@ -22,7 +23,8 @@ from lifecycle.errors import (
     TablesMissing,
 )
 from lifecycle.hooks import subscribed_hooks
-from lifecycle.mappers.base import Entities, Mapper, Services
+from lifecycle.mappers.base import AfterCommit, Entities, Mapper, Services
+from lifecycle.signals import Signals
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
@@ -44,16 +46,30 @@ class Lifecycle:
     same transaction. A database URL, an ``Engine`` or an `AuditStore`: there; SQLAlchemy sessions
     must then write to that same database. ``audit`` is ``"all"`` to record every mapped class but
     those marked ``@not_audited``, or ``"marked"`` for only those marked ``@audited``. ``origin``
-    names this application in its revisions.
+    names this application in its revisions. ``after_commit`` says what becomes of errors in
+    ``post_commit`` hooks, which cannot undo anything: ``"log"`` them only, or ``"raise"`` them as
+    one ``ExceptionGroup`` when all hooks have run.
+
+    ``signals`` are the moments as blinker signals; see `Signals`.
 
     Two instances share nothing. Raises ``ConfigurationError`` for a store or a mode that is none.
     """
 
     def __init__(
-        self, store: Any = None, *, audit: AuditMode = "all", origin: str | None = None
+        self,
+        store: Any = None,
+        *,
+        audit: AuditMode = "all",
+        origin: str | None = None,
+        after_commit: AfterCommit = "log",
     ) -> None:
-        if audit not in ("all", "marked"):
-            raise ConfigurationError(f'audit={audit!r} is not known: use "all" or "marked"')
+        for name, value, known in (
+            ("audit", audit, ("all", "marked")),
+            ("after_commit", after_commit, ("log", "raise")),
+        ):
+            if value not in known:
+                choices = " or ".join(f'"{one}"' for one in known)
+                raise ConfigurationError(f"{name}={value!r} is not known: use {choices}")
         self._separate: Final = store is not None
         self._store: AuditStore | None = None if store is None else _as_store(store)
         self._dispatcher: Final = Dispatcher()
@@ -65,7 +81,10 @@ class Lifecycle:
                 beside=self._beside, store=lambda: self.store, mode=audit, origin=origin
             ),
             entities=Entities(),
+            suppression=Suppression(),
+            after_commit=after_commit,
         )
+        self.signals: Final = Signals(self._dispatcher)
         self.history: Final = History(lambda: self.store, self)
 
     # --- setting up ---
@@ -121,10 +140,30 @@ class Lifecycle:
                         "declare the models before subscribing to them"
                     )
         self._dispatcher.subscribe(listener)
+        for mapper in self._adapters():
+            mapper.subscribed()
         return listener
 
+    @contextmanager
+    def suppressed(self, *, hooks: bool = True, audit: bool = True) -> Iterator[None]:
+        """Switch hooks, the log or both off for what the running thread or task does inside.
+
+        Meant for imports, repairs and tests. What is written without the log is in no history.
+        """
+        with self._services.suppression(hooks=hooks, audit=audit):
+            yield
+
     def create_tables(self, engine: Engine) -> None:
-        """Create the audit tables that are missing, in the database of an engine."""
+        """Create the audit tables that are missing, in the database of an engine.
+
+        For an ``AsyncEngine``: ``await connection.run_sync(lifecycle.metadata.create_all)``.
+        """
+        if hasattr(engine, "sync_engine"):
+            raise ConfigurationError(
+                f"create_tables({engine!r}) cannot wait for an async engine: inside "
+                "`async with engine.begin() as connection` use "
+                "`await connection.run_sync(lifecycle.metadata.create_all)`"
+            )
         from lifecycle.audit.stores.sql import SqlStore
 
         store = SqlStore(engine)
@@ -187,6 +226,8 @@ class Lifecycle:
         store = self._stores_beside.get(connection.engine)
         if store is None:
             store = self._stores_beside[connection.engine] = SqlStore(connection.engine)
+        if self._store is None:
+            self._store = store
         return store
 
     # --- adapters ---

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle.changes import Change, ChangeSet, Delta
+from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.conditions import Condition
 from lifecycle.dispatch import Dispatcher, Seen, run, settle
 from lifecycle.errors import HookDefinitionError, Veto
@@ -55,8 +55,15 @@ def names(hooks: tuple[Hook, ...] | list[Hook]) -> list[str]:
     return [hook.name.rpartition(".")[2] for hook in hooks]
 
 
-def event_of(row: Row, kind: type[Event] = PreUpdate) -> Event:
-    return kind(row, ChangeSet(operation=kind.operation, live=row), "Order", "1")
+OPERATIONS = {
+    PrePersist: Operation.INSERT,
+    PreUpdate: Operation.UPDATE,
+    PreRemove: Operation.DELETE,
+}
+
+
+def event_of(row: Row, kind: Any = PreUpdate) -> Any:
+    return kind(row, ChangeSet(operation=OPERATIONS[kind], live=row), "Order", "1")
 
 
 def hooks_of(*functions: Callable[[Any], Any]) -> tuple[Hook, ...]:

@@ -16,11 +16,17 @@ from lifecycle.errors import HookDefinitionError
 from lifecycle.hooks import (
     Hook,
     Mark,
+    load_class_metadata,
     marks_of,
     model_hooks,
+    on_flush,
+    post_flush,
+    post_load,
     post_persist,
     post_remove,
     post_update,
+    pre_flush,
+    pre_load,
     pre_persist,
     pre_remove,
     pre_update,
@@ -231,9 +237,6 @@ def _silent(self: Any) -> None: ...
 _silent.__signature__ = "none"  # type: ignore[attr-defined]
 
 
-async def _awaited(self: Any) -> None: ...
-
-
 async def _async_generator(self: Any) -> AsyncIterator[None]:
     yield
 
@@ -252,7 +255,6 @@ def _same(member: Any) -> Any:
         (lambda: None, _same, r"cannot be called as f\(self\) or f\(self, event\): change"),
         (lambda self, event, more: None, _same, r"cannot be called as"),
         (lambda self, *, event: None, _same, r"cannot be called as"),
-        (_awaited, _same, "is async, and would never be awaited: write it as a plain function"),
         (_generator, _same, "is a generator, and would never run: write it as a plain function"),
         (_async_generator, _same, "is an async generator, and would never run"),
         (_silent, _same, "does not tell its parameters .*: mark a plain function"),
@@ -510,17 +512,18 @@ def test_a_listener_that_cannot_be_called_is_refused(function: Any, message: str
 
 
 def test_listeners_whose_body_would_not_run_are_refused() -> None:
-    """Coroutines and generators, as functions and as methods."""
+    """Generators, async or not, as functions and as methods."""
 
     @pre_update
-    async def awaited(event: Any) -> None: ...
+    async def awaited(event: Any) -> AsyncIterator[None]:
+        yield
 
     class Listener:
         @pre_update
         def generator(self, event: Any) -> Iterator[None]:
             yield
 
-    with pytest.raises(HookDefinitionError, match="awaited, marked @pre_update, is async"):
+    with pytest.raises(HookDefinitionError, match="awaited, marked @pre_update, is an async gen"):
         subscribed_hooks(awaited)
     with pytest.raises(HookDefinitionError, match=r"Listener\.generator, .* is a generator"):
         subscribed_hooks(Listener())
@@ -545,3 +548,45 @@ def test_a_hook_concerns_its_targets_and_what_inherits_from_them() -> None:
     (free,) = subscribed_hooks(pre_update(lambda event: None))
     assert [bound.concerns(cls) for cls in (Order, Invoice, Other)] == [True, True, False]
     assert [free.concerns(cls) for cls in (Order, Invoice, Other)] == [True, True, True]
+
+
+def test_an_async_function_is_an_async_hook() -> None:
+    """As a function and as a method; whoever runs it has to await it."""
+
+    @pre_update
+    async def listener(event: Any) -> None: ...
+
+    class Model:
+        @pre_update
+        async def method(self) -> None: ...
+
+    (subscribed,) = subscribed_hooks(listener)
+    (own,) = model_hooks(Model)
+    assert subscribed.is_async
+    assert own.is_async
+
+
+@pytest.mark.parametrize("decorator", [pre_flush, on_flush, post_flush, load_class_metadata])
+def test_a_models_method_cannot_have_a_moment_without_an_object(decorator: Any) -> None:
+    """The error says to subscribe instead."""
+
+    class Model:
+        @decorator
+        def method(self) -> None: ...
+
+    with pytest.raises(HookDefinitionError, match="no object has that moment: subscribe"):
+        model_hooks(Model)
+
+
+@pytest.mark.parametrize("decorator", [pre_flush, on_flush, post_flush])
+def test_a_hook_of_whole_flushes_takes_no_target(decorator: Any) -> None:
+    """The error says where to look instead."""
+    with pytest.raises(HookDefinitionError, match=r"look at event\.changesets"):
+        decorator(int)
+
+
+@pytest.mark.parametrize("decorator", [pre_flush, pre_load, post_load, load_class_metadata])
+def test_a_moment_without_changes_takes_no_condition(decorator: Any) -> None:
+    """It could never be answered."""
+    with pytest.raises(HookDefinitionError, match="takes no condition"):
+        decorator(when="name")

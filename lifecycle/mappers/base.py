@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.context import Suppression
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import ConfigurationError
 from lifecycle.policy import Policy
 from lifecycle.written import Written
 
-__all__ = ["Entities", "Mapper", "Recorder", "Services", "Writer"]
+__all__ = ["AfterCommit", "Entities", "Mapper", "Recorder", "Services", "Writer"]
 
 
 class Writer(Protocol):
@@ -73,6 +74,10 @@ class Entities:
         return entity
 
 
+AfterCommit: TypeAlias = Literal["log", "raise"]
+"""What becomes of errors in hooks that run after a commit, when all have run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What one Lifecycle lends to its mapper adapters."""
@@ -80,6 +85,8 @@ class Services:
     dispatcher: Dispatcher
     recorder: Recorder
     entities: Entities
+    suppression: Suppression
+    after_commit: AfterCommit = "log"
 
 
 class Mapper(Protocol):
@@ -104,6 +111,10 @@ class Mapper(Protocol):
 
     def uninstall(self, target: Any) -> None:
         """Stop; raises ``InstallError`` when the target is not installed."""
+        ...
+
+    def subscribed(self) -> None:
+        """There are new hooks, which may want to be told of classes, or of loads."""
         ...
 
     def maps(self, cls: type) -> bool:

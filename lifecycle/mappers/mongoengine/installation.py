@@ -79,6 +79,9 @@ class MongoengineMapper:
         else:
             patches.unwatch(self)
 
+    def subscribed(self) -> None:
+        """There are new hooks; each is looked up when it is needed."""
+
     def maps(self, cls: type) -> bool:
         """Whether the class, or one that inherits from it, has documents."""
         return any(map(is_concrete, all_subclasses(cls)))

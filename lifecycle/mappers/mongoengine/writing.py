@@ -13,7 +13,7 @@ from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.reading import LiveDocument
 from lifecycle.mappers.mongoengine.sending import Sent
-from lifecycle.moments import EVENTS, Moment
+from lifecycle.moments import CHANGE_EVENTS, Moment
 from lifecycle.written import Written
 
 __all__ = ["Writing", "carried_out"]
@@ -69,7 +69,7 @@ class Writing:
         if not hooks:
             return []
         live = LiveDocument(self._model, self._document, self._operation, self._image())
-        event = EVENTS[_PRE[self._operation]](
+        event = CHANGE_EVENTS[_PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),
             self._model.entity,
@@ -85,7 +85,7 @@ class Writing:
             changes = self._model.python(one.whole(), one.after, one.operation) if hooks else None
             if hooks and changes:
                 key = self._model.stored_key(one.id)
-                event = EVENTS[_POST[one.operation]]
+                event = CHANGE_EVENTS[_POST[one.operation]]
                 run(hooks, event(self._document, changes, self._model.entity, key))
 
     def record(self, sent: Sequence[Sent]) -> None:

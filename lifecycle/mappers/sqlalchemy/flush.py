@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -10,10 +11,12 @@ from sqlalchemy.orm import Session, UOWTransaction
 from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
-from lifecycle.dispatch import Seen, run, settle
-from lifecycle.errors import HookLoopError, RecordingError
+from lifecycle.dispatch import Seen, call, run, settle
+from lifecycle.errors import HookLoopError, LostAssignmentWarning, RecordingError
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
+from lifecycle.mappers.sqlalchemy.aftermath import Aftermath, Happened
+from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.fetching import fetch_before, fetch_columns
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
@@ -30,7 +33,7 @@ from lifecycle.mappers.sqlalchemy.reading import (
 )
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.markers import ABSENT, UNKNOWN
-from lifecycle.moments import EVENTS, Moment
+from lifecycle.moments import CHANGE_EVENTS, ChangeEvent, Moment, OnFlush, PostFlush, PreFlush
 from lifecycle.written import Written
 
 __all__ = ["Flush"]
@@ -69,21 +72,29 @@ class Flush:
         self._session = session
         self._models = models
         self._services = services
+        self._hooks_run = not services.suppression.hooks
         self._fetched: dict[State, dict[str, Any]] = {}
         self._noted: dict[State, dict[str, Any]] = {}
+        self._seen: dict[tuple[State, Operation], Seen] = {}
 
     # --- before ---
 
     def before(self) -> None:
-        """Run the pre hooks until they rest, then note what the flush will overwrite."""
+        """Run the hooks before a flush, then note what it will overwrite."""
+        of_flushes = self._services.dispatcher.plan(object) if self._hooks_run else {}
+        if hooks := of_flushes.get(Moment.PRE_FLUSH):
+            run(hooks, PreFlush(self._session), await_hook)
         self._fetch_missing()
-        self._settle()
+        if self._hooks_run:
+            self._settle()
+        if hooks := of_flushes.get(Moment.ON_FLUSH):
+            run(hooks, OnFlush(self._session, tuple(self._pending_events())), await_hook)
+            self._fetch_missing()
         self._note_volatile()
 
     def _settle(self) -> None:
-        seen: dict[tuple[State, Operation], Seen] = {}
         for _ in range(PASSES):
-            ran = list(self._pass(seen))
+            ran = list(self._pass())
             if not ran:
                 return
             self._fetch_missing()
@@ -92,23 +103,51 @@ class Flush:
             f"{'; '.join(sorted(set(ran)))}. Make them come to the same result when called again"
         )
 
-    def _pass(self, seen: dict[tuple[State, Operation], Seen]) -> Iterator[str]:
+    def _pass(self) -> Iterator[str]:
         for operation, instance in self._pending():
-            model, hooks = self._hooks(instance, _PRE[operation])
-            if model is None or not hooks:
+            model = self._models.concerned(type(instance))
+            if model is None:
                 continue
-            state = instance_state(instance)
-            fetched = self._fetched.get(state, {})
-            live = LiveObject(model, state, operation, fetched)
-            event = EVENTS[_PRE[operation]](
-                instance,
-                ChangeSet(operation=operation, live=live),
-                model.entity,
-                model.stored_key(state) or model.key(state),
-                session=self._session,
-            )
-            for hook in settle(hooks, event, seen.setdefault((state, operation), {})):
-                yield f"{hook.name} of {event.subject}"
+            hooks = self._services.dispatcher.plan(model.cls).get(_PRE[operation])
+            if hooks:
+                event = self._pre_event(model, instance_state(instance), operation)
+                for hook in self._show(hooks, event, instance_state(instance)):
+                    yield f"{hook.name} of {event.subject}"
+
+    def _pre_event(
+        self, model: Model, state: State, operation: Operation, late: bool = False
+    ) -> ChangeEvent:
+        live = LiveObject(model, state, operation, self._fetched.get(state, {}))
+        return CHANGE_EVENTS[_PRE[operation]](
+            state.obj(),
+            ChangeSet(operation=operation, live=live),
+            model.entity,
+            model.stored_key(state) or model.key(state),
+            session=self._session,
+            late=late,
+        )
+
+    def _show(self, hooks: tuple[Hook, ...], event: ChangeEvent, state: State) -> list[Hook]:
+        if event.operation is Operation.UPDATE and not event.changes:
+            return []
+        seen = self._seen.setdefault((state, event.operation), {})
+        return settle(hooks, event, seen, await_hook)
+
+    def late(self, state: State, operation: Operation, hooks: tuple[Hook, ...]) -> None:
+        """Run the pre hooks of an object that only the flush itself has decided about."""
+        model = self._models.concerned(state.class_)
+        if model is None or not self._hooks_run or (state, operation) in self._seen:
+            return
+        self._show(hooks, self._pre_event(model, state, operation, late=True), state)
+
+    def _pending_events(self) -> Iterator[ChangeEvent]:
+        """What is about to be written, of the models anybody cares about."""
+        for operation, instance in self._pending():
+            model = self._models.concerned(type(instance))
+            if model is not None:
+                event = self._pre_event(model, instance_state(instance), operation)
+                if event.changes or operation is not Operation.UPDATE:
+                    yield event
 
     def _pending(self) -> Iterator[tuple[Operation, Any]]:
         session = self._session
@@ -118,12 +157,6 @@ class Flush:
             yield Operation.UPDATE, instance
         for instance in list(session.deleted):
             yield Operation.DELETE, instance
-
-    def _hooks(self, instance: Any, moment: Moment) -> tuple[Model | None, tuple[Hook, ...]]:
-        model = self._models.concerned(type(instance))
-        if model is None:
-            return None, ()
-        return model, self._services.dispatcher.plan(model.cls).get(moment, ())
 
     def _fetch_missing(self) -> None:
         """Read old values that are about to be overwritten or deleted and are not in memory."""
@@ -158,12 +191,17 @@ class Flush:
 
     # --- after ---
 
-    def after(self, context: UOWTransaction, transcript: Transcript) -> None:
+    def after(self, context: UOWTransaction, transcript: Transcript, aftermath: Aftermath) -> None:
         """Run the post hooks on what was written, then record it."""
         done = list(self._done(context))
         self._read_back(done)
-        for one in done:
-            self._run_post_hooks(one)
+        if self._hooks_run:
+            self._run_post_hooks(done)
+            self._keep_for_later(done, aftermath)
+        if not self._services.suppression.audit:
+            self._record(done, transcript)
+
+    def _record(self, done: list[Done], transcript: Transcript) -> None:
         by_connection: dict[Connection, list[Written]] = {}
         for one in done:
             if self._services.recorder.wants(one.model.policy):
@@ -256,18 +294,60 @@ class Flush:
             for identity, values in fetch_columns(self._connection(model), model, names, ones):
                 _complete(ones[identity], values)
 
-    def _run_post_hooks(self, one: Done) -> None:
-        hooks = self._services.dispatcher.plan(one.model.cls).get(_POST[one.operation])
-        if hooks and one.deltas:
-            event = EVENTS[_POST[one.operation]](
-                one.state.obj(),
-                ChangeSet(one.deltas, one.operation),
-                one.model.entity,
-                one.key,
-                session=self._session,
-                former_key=one.former_key,
-            )
-            run(hooks, event)
+    def _run_post_hooks(self, done: list[Done]) -> None:
+        plan = self._services.dispatcher.plan
+        for one in done:
+            hooks = plan(one.model.cls).get(_POST[one.operation])
+            if hooks and one.deltas:
+                event = self._post_event(one)
+                for hook in hooks:
+                    before = dict(one.state.dict)
+                    call(hook, event, await_hook)
+                    _warn_of_lost_assignments(hook, event, one, before)
+        if hooks := plan(object).get(Moment.POST_FLUSH):
+            events = tuple(self._post_event(one) for one in done)
+            run(hooks, PostFlush(self._session, events), await_hook)
+
+    def _post_event(self, one: Done) -> ChangeEvent:
+        return CHANGE_EVENTS[_POST[one.operation]](
+            one.state.obj(),
+            ChangeSet(one.deltas, one.operation),
+            one.model.entity,
+            one.key,
+            session=self._session,
+            former_key=one.former_key,
+        )
+
+    def _keep_for_later(self, done: list[Done], aftermath: Aftermath) -> None:
+        transaction = self._session.get_nested_transaction() or self._session.get_transaction()
+        assert transaction is not None  # a flush always runs in one
+        for one in done:
+            if aftermath.wants(one.model):
+                changes = ChangeSet(one.deltas, one.operation)
+                aftermath.add(
+                    transaction,
+                    Happened(one.state.obj(), one.model, changes, one.key, one.former_key),
+                )
+
+
+def _warn_of_lost_assignments(
+    hook: Hook, event: ChangeEvent, one: Done, before: dict[str, Any]
+) -> None:
+    values = one.state.dict
+    lost = [
+        name
+        for name in one.model.fields
+        if name in values
+        and (name not in before or values[name] is not before[name])
+        and name in one.state.committed_state
+    ]
+    if lost:
+        warnings.warn(
+            f"{hook.name} set {', '.join(lost)} of {event.subject} at {event.moment}, after it "
+            "had been written, so that will not be saved: set it in a pre hook, or with SQL",
+            LostAssignmentWarning,
+            stacklevel=2,
+        )
 
 
 _RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakSet, ref
 
 from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import (
-    Mapper as ORMMapper,
-)
-from sqlalchemy.orm import (
-    ORMExecuteState,
-    Session,
-    SessionTransaction,
-    UOWTransaction,
-    scoped_session,
-    sessionmaker,
-)
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.orm import Mapper, Session
 
-from lifecycle.errors import HistoryError, InstallError, UnrecordedWriteWarning
+from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
-from lifecycle.mappers.sqlalchemy.flush import Flush
+from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of
 from lifecycle.mappers.sqlalchemy.models import Models
-from lifecycle.mappers.sqlalchemy.transactions import Transcript
+from lifecycle.mappers.sqlalchemy.sessions import Listeners
+from lifecycle.mappers.sqlalchemy.targets import (
+    accepts,
+    claim,
+    engine_of,
+    overlap,
+    release,
+    sessions_of,
+)
 
 __all__ = ["SQLAlchemyMapper"]
 
@@ -36,70 +32,65 @@ __all__ = ["SQLAlchemyMapper"]
 class SQLAlchemyMapper:
     """Sees the flushes of installed sessions, runs hooks around them and records them."""
 
+    records_beside: Final = True
+
     def __init__(self, services: Services) -> None:
-        self._services: Final = services
-        self._models: Final = Models(services)
         # Weakly: SQLAlchemy keeps a class's listeners, and so this, for as long as the class lives.
         self._installed: Final[WeakSet[Any]] = WeakSet()
-        self._listeners: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
-            ("before_flush", self._before_flush),
-            ("after_flush", self._after_flush),
-            ("after_commit", self._after_commit),
-            ("after_transaction_end", self._after_transaction_end),
-            ("do_orm_execute", self._do_orm_execute),
-        )
+        self._loading: Final = Loading(services, self._sees)
+        self._models: Final = Models(services, self._loading)
+        self._listeners: Final = Listeners(services, self._models)
         self._check_later: Final = _checking(ref(self._models))
 
     # --- the Mapper protocol ---
 
-    records_beside: Final = True
-
     def accepts(self, target: object) -> bool:
-        """Whether the target is a session factory, a Session class or a session."""
-        return isinstance(target, sessionmaker | scoped_session | Session) or (
-            isinstance(target, type) and issubclass(target, Session)
-        )
+        """Whether the target makes SQLAlchemy sessions, or is one."""
+        return accepts(target)
 
     def install(self, target: Any) -> None:
-        """Listen to the sessions of a factory, a class, or to one session.
+        """Listen to the sessions of a factory or a class, or to one session.
 
         Raises ``InstallError`` when these sessions are seen already, and ``ConfigurationError``
         when a mapped class declares what cannot work.
         """
-        where = _sessions_of(target)
+        self._models.check_declared()
+        sessions = claim(target)
         for other in list(self._installed):
-            if _overlap(where, other):
+            if overlap(sessions, other):
+                release(sessions)
                 raise InstallError(
                     f"{target!r} is installed already, or shares sessions with {other!r}, which "
                     "is: every write would be recorded twice. Install each session set-up once, "
                     "or uninstall the other first"
                 )
-        self._models.check_declared()
-        for name, listener in self._listeners:
-            event.listen(where, name, listener)
-        if not event.contains(ORMMapper, "after_configured", self._check_later):
-            event.listen(ORMMapper, "after_configured", self._check_later)
-        self._installed.add(where)
+        self._listeners.listen(sessions)
+        self._listeners.listen_to_mappers()
+        if not event.contains(Mapper, "after_configured", self._check_later):
+            event.listen(Mapper, "after_configured", self._check_later)
+        self._installed.add(sessions)
 
     def uninstall(self, target: Any) -> None:
         """Take every listener away. Raises ``InstallError`` when the target is not installed."""
-        where = _sessions_of(target)
-        if where not in self._installed:
+        sessions = sessions_of(target)
+        if sessions not in self._installed:
             raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
-        for name, listener in self._listeners:
-            event.remove(where, name, listener)
-        self._installed.discard(where)
+        self._listeners.leave(sessions)
+        release(sessions)
+        self._installed.discard(sessions)
         if not self._installed:
-            event.remove(ORMMapper, "after_configured", self._check_later)
+            self._listeners.leave_mappers()
+            self._loading.forget()
+            event.remove(Mapper, "after_configured", self._check_later)
+
+    def subscribed(self) -> None:
+        """There are new hooks: listen to the loads of classes that have load hooks now."""
+        if self._installed:
+            self._models.check_declared()
 
     def engine_of(self, target: Any) -> Engine | None:
         """The engine a session set-up is bound to, ``None`` when it has none of its own."""
-        if isinstance(target, scoped_session):
-            target = target.session_factory
-        bind = target.kw.get("bind") if isinstance(target, sessionmaker) else None
-        if isinstance(target, Session):
-            bind = target.bind
-        return None if bind is None else bind.engine
+        return engine_of(target)
 
     def maps(self, cls: type) -> bool:
         """Whether the class, or one that inherits from it, is mapped."""
@@ -138,50 +129,8 @@ class SQLAlchemyMapper:
             )
         return key_text(identity)
 
-    # --- what the sessions tell ---
-
-    def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
-        flush = Flush(session, self._models, self._services)
-        session.info[self, "flush"] = flush
-        flush.before()
-
-    def _after_flush(self, session: Session, context: UOWTransaction) -> None:
-        flush: Flush | None = session.info.pop((self, "flush"), None)
-        if flush is not None:  # installed from within this very flush
-            flush.after(context, self._transcript(session))
-
-    def _after_commit(self, session: Session) -> None:
-        savepoint = session.get_nested_transaction()
-        if savepoint is not None:
-            self._transcript(session).released(savepoint)
-
-    def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
-        self._transcript(session).ended(transaction)
-
-    def _do_orm_execute(self, execution: ORMExecuteState) -> None:
-        """Tell of a statement that changes recorded rows past the unit of work."""
-        statement = execution.statement
-        if not isinstance(statement, UpdateBase):
-            return
-        mapper = execution.bind_mapper
-        if mapper is None:
-            return
-        model = self._models.concerned(mapper.class_)
-        if model is not None and self._services.recorder.wants(model.policy):
-            verb = type(statement).__name__.lower()
-            warnings.warn(
-                f"session.execute({verb}({model.cls.__qualname__})) changes rows of "
-                f"{model.entity} that are not recorded: bulk statements pass the unit of work by. "
-                "Change the objects instead, or take the model out with @not_audited",
-                UnrecordedWriteWarning,
-                stacklevel=2,
-            )
-
-    def _transcript(self, session: Session) -> Transcript:
-        transcript: Transcript | None = session.info.get((self, "transcript"))
-        if transcript is None:
-            transcript = session.info[self, "transcript"] = Transcript(self._services)
-        return transcript
+    def _sees(self, session: Session) -> bool:
+        return any(overlap(session, sessions) for sessions in list(self._installed))
 
 
 def _checking(models: ref[Models]) -> Callable[[], None]:
@@ -196,20 +145,3 @@ def _checking(models: ref[Models]) -> Callable[[], None]:
             alive.check_declared()
 
     return check
-
-
-def _sessions_of(target: Any) -> Any:
-    """The class whose sessions are meant, or the one session."""
-    if isinstance(target, scoped_session):
-        target = target.session_factory
-    return target.class_ if isinstance(target, sessionmaker) else target
-
-
-def _overlap(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
-    if isinstance(one, type) and isinstance(other, type):
-        return issubclass(one, other) or issubclass(other, one)
-    if isinstance(one, type):
-        return isinstance(other, one)
-    return isinstance(other, type) and isinstance(one, other)

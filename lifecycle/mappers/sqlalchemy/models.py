@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.mapper import _all_registries  # no public way leads to every registry
 
+from lifecycle.dispatch import call
 from lifecycle.errors import HistoryError
-from lifecycle.hooks import model_hooks
+from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
+from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import Model, mapper_of
+from lifecycle.moments import LoadClassMetadata, Moment
 from lifecycle.policy import Policy, check_fields, policy_of
 
 __all__ = ["Models"]
@@ -19,9 +23,12 @@ __all__ = ["Models"]
 class Models:
     """Works out a mapped class when it is first met, and checks what is declared on it."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, loading: Loading) -> None:
         self._services = services
-        self._models: dict[type, Model] = {}
+        self._loading = loading
+        self._checked: dict[type, Model] = {}
+        self._registered: dict[type, Model] = {}
+        self._told: WeakKeyDictionary[type, set[Hook]] = WeakKeyDictionary()
 
     def get(self, cls: type) -> Model:
         """The model of a class.
@@ -29,7 +36,7 @@ class Models:
         Raises ``HistoryError`` when it is not mapped, and ``ConfigurationError`` when what is
         declared on it cannot work.
         """
-        model = self._models.get(cls)
+        model = self._registered.get(cls)
         if model is None:
             mapper = mapper_of(cls)
             if mapper is None:
@@ -37,14 +44,14 @@ class Models:
                     f"{cls.__module__}.{cls.__qualname__} is not mapped, so it has no history: "
                     "name a mapped class"
                 )
-            model = self._checked(mapper)
+            model = self._check(mapper)
             self._services.entities.register(model.entity, mapper.base_mapper.class_)
-            self._models[cls] = model
+            self._registered[cls] = model
         return model
 
     def concerned(self, cls: type) -> Model | None:
         """The model of a mapped class; ``None`` when neither the log nor any hook wants it."""
-        model = self._models.get(cls) or self.get(cls)
+        model = self._registered.get(cls) or self.get(cls)
         if self._services.recorder.wants(model.policy) or self._services.dispatcher.plan(cls):
             return model
         return None
@@ -52,18 +59,33 @@ class Models:
     def check_declared(self) -> None:
         """Check every configured class that has hooks or a policy, before it is first used.
 
-        Raises ``ConfigurationError`` for the first one whose declarations cannot work.
+        Classes with load hooks are listened to from then on, and hooks that want to know of
+        classes are told of each once. Raises ``ConfigurationError`` for the first class whose
+        declarations cannot work.
         """
         for mapper in _configured_mappers():
             cls = mapper.class_
-            if cls not in self._models and (policy_of(cls) != Policy() or model_hooks(cls)):
-                self._checked(mapper)
+            if policy_of(cls) != Policy() or self._services.dispatcher.plan(cls):
+                model = self._check(mapper)
+                self._loading.watch(model)
+                self._tell_of(model)
 
-    def _checked(self, mapper: Mapper[object]) -> Model:
-        model = Model(mapper)
-        check_fields(model.cls, model.policy, model.fields)
-        self._services.dispatcher.known(model.cls, [*model.fields, *mapper.relationships.keys()])
+    def _check(self, mapper: Mapper[object]) -> Model:
+        model = self._checked.get(mapper.class_)
+        if model is None:
+            model = Model(mapper)
+            check_fields(model.cls, model.policy, model.fields)
+            fields = [*model.fields, *mapper.relationships.keys()]
+            self._services.dispatcher.known(model.cls, fields)
+            self._checked[model.cls] = model
         return model
+
+    def _tell_of(self, model: Model) -> None:
+        told = self._told.setdefault(model.cls, set())
+        for hook in self._services.dispatcher.plan(model.cls).get(Moment.LOAD_CLASS_METADATA, ()):
+            if hook not in told:
+                told.add(hook)
+                call(hook, LoadClassMetadata(model.cls, model.entity, tuple(model.fields)))
 
 
 def _configured_mappers() -> Iterator[Mapper[object]]:

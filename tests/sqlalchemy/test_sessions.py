@@ -1,0 +1,145 @@
+"""Every kind of session set-up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import String, select
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_object_session,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+
+from lifecycle import Lifecycle, acting, pre_persist
+from lifecycle.errors import ConfigurationError, HookDefinitionError, InstallError
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def user(base: type[DeclarativeBase]) -> Any:
+    """A model with an async hook."""
+
+    class User(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(50))
+
+    return User
+
+
+@pytest_asyncio.fixture
+async def async_engine(
+    tmp_path: Path, lifecycle: Lifecycle, user: Any
+) -> AsyncIterator[AsyncEngine]:
+    """A database with the tables of the model and of the log."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'async.sqlite'}")
+    async with engine.begin() as connection:
+        await connection.run_sync(user.metadata.create_all)
+        await connection.run_sync(lifecycle.metadata.create_all)
+    yield engine
+    await engine.dispose()
+
+
+async def records(lifecycle: Lifecycle, session: AsyncSession) -> list[tuple[Any, Any]]:
+    """The actors and names recorded, oldest first."""
+    return await session.run_sync(
+        lambda _: [
+            (record.actor, record.changes.new("name"))
+            for record in lifecycle.history.find(newest_first=False)
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", ["factory", "scoped", "class", "session"])
+async def test_async_sessions_are_recorded_and_their_async_hooks_awaited(
+    kind: str, lifecycle: Lifecycle, user: Any, async_engine: AsyncEngine
+) -> None:
+    """Hooks may query through the session, and see who acts."""
+
+    class AppSession(AsyncSession):
+        pass
+
+    factory = async_sessionmaker(async_engine, class_=AppSession)
+    made = factory()
+    targets: dict[str, Any] = {
+        "factory": factory,
+        "scoped": async_scoped_session(factory, scopefunc=lambda: 1),
+        "class": AppSession,
+        "session": made,
+    }
+
+    @lifecycle.subscribe
+    @pre_persist(user)
+    async def count(event: Any) -> None:
+        session = async_object_session(event.instance)
+        assert session is not None
+        others = await session.scalars(select(user))
+        event.instance.name += f" after {len(others.all())}"
+
+    lifecycle.install(targets[kind])
+    async with made if kind == "session" else factory() as session:
+        with acting("ann"):
+            session.add(user(name="Eve"))
+            await session.commit()
+        assert await records(lifecycle, session) == [("ann", "Eve after 0")]
+    lifecycle.uninstall(targets[kind])
+    async with factory() as session:
+        session.add(user(name="Bob"))
+        await session.commit()
+        assert len(await records(lifecycle, session)) == 1
+
+
+async def test_installing_an_async_factory_leaves_other_sessions_alone(
+    lifecycle: Lifecycle, user: Any, async_engine: AsyncEngine
+) -> None:
+    """It gets a session class of its own, and is given its old one back."""
+    factory = async_sessionmaker(async_engine)
+    before = dict(factory.kw)
+    lifecycle.install(factory)
+    async with async_sessionmaker(async_engine)() as other:
+        other.add(user(name="Eve"))
+        await other.commit()
+    async with factory() as session:
+        assert await records(lifecycle, session) == []
+    with pytest.raises(InstallError, match="installed already"):
+        lifecycle.install(factory)
+    lifecycle.uninstall(factory)
+    assert dict(factory.kw) == before
+
+
+async def test_an_async_hook_under_a_plain_session_is_an_error_that_names_it(
+    lifecycle: Lifecycle, user: Any, tmp_path: Path, sqlite_engine: Any
+) -> None:
+    """Nothing could await it, and nothing is written."""
+    user.metadata.create_all(sqlite_engine)
+    factory = sessionmaker(sqlite_engine)
+    lifecycle.install(factory)
+    lifecycle.create_tables(sqlite_engine)
+
+    @lifecycle.subscribe
+    @pre_persist(user)
+    async def hook(event: Any) -> None: ...
+
+    with factory() as session:
+        session.add(user(name="Eve"))
+        with pytest.raises(HookDefinitionError, match=r"hook, marked @pre_persist, is async"):
+            session.flush()
+    lifecycle.uninstall(factory)
+
+
+async def test_creating_tables_on_an_async_engine_says_how(
+    lifecycle: Lifecycle, async_engine: AsyncEngine
+) -> None:
+    """The error has the line to write."""
+    with pytest.raises(ConfigurationError, match=r"run_sync\(lifecycle\.metadata\.create_all\)"):
+        lifecycle.create_tables(async_engine)  # type: ignore[arg-type]
