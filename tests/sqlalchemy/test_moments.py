@@ -462,7 +462,7 @@ class TestAfterTransaction:
         with caplog.at_level(logging.ERROR, "lifecycle"), start().begin() as session:
             session.add_all([user(name="Eve"), user(name="Bob")])
         assert sorted(seen) == ["1", "2"]
-        assert [record.message for record in caplog.records][0].endswith(
+        assert next(record.message for record in caplog.records).endswith(
             "broken failed at post_commit of User 1"
         )
 
@@ -599,7 +599,7 @@ class TestLoading:
             seen.clear()
         with factory() as session:
             query = select(order).execution_options(yield_per=2)
-            kept = [one for one in session.scalars(query)]
+            kept = list(session.scalars(query))
             assert sorted(seen) == loaded[3:]
 
     def test_raising_aborts_the_query(self, lifecycle: Lifecycle, user: Any, start: Start) -> None:
