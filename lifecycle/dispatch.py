@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from copy import deepcopy
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, split_path
 from lifecycle.errors import HookDefinitionError
@@ -121,7 +121,7 @@ def _check_fields(hook: Hook, cls: type, fields: Collection[str]) -> None:
             )
 
 
-def refuse_async(coroutine: Coroutine[Any, Any, Any], hook: Hook) -> None:
+def refuse_async(coroutine: Coroutine[Any, Any, Any], hook: Hook) -> NoReturn:
     """Where nothing can await: raises ``HookDefinitionError``, naming the hook."""
     coroutine.close()
     raise HookDefinitionError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -198,9 +198,7 @@ def test_over_inheritance_hooks_are_inherited_and_overriding_one_disables_it(
     def note(self: Any) -> None:
         seen.append("never")
 
-    manager = type(
-        "Manager", (Person,), {**columns, "__mapper_args__": arguments, "note": note}
-    )
+    manager = type("Manager", (Person,), {**columns, "__mapper_args__": arguments, "note": note})
     with start().begin() as session:
         people = [Person(name="a"), manager(name="b")]
         session.add_all(people)
@@ -236,10 +234,3 @@ def test_with_flask_sqlalchemy(lifecycle: Lifecycle, seen: list[Any]) -> None:
     assert seen == ["Eve"]
     lifecycle.uninstall(db)
     db.Model.registry.dispose()
-
-
-@pytest.fixture(autouse=True)
-def quiet_flask(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Flask reads the environment of whoever runs the tests otherwise."""
-    monkeypatch.delenv("FLASK_DEBUG", raising=False)
-    yield

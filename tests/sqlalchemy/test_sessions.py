@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,44 @@ async def test_creating_tables_on_an_async_engine_says_how(
     """The error has the line to write."""
     with pytest.raises(ConfigurationError, match=r"run_sync\(lifecycle\.metadata\.create_all\)"):
         lifecycle.create_tables(async_engine)  # type: ignore[arg-type]
+
+
+async def test_without_greenlet_plain_sessions_work_and_async_hooks_are_refused() -> None:
+    """SQLAlchemy 2.1 does not bring greenlet along."""
+    code = """
+import sys
+sys.modules["greenlet"] = None
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from lifecycle import Lifecycle, pre_persist
+from lifecycle.errors import HookDefinitionError
+
+class Base(DeclarativeBase): pass
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+engine = create_engine("sqlite://")
+Base.metadata.create_all(engine)
+factory, lifecycle = sessionmaker(engine), Lifecycle()
+lifecycle.install(factory)
+lifecycle.create_tables(engine)
+with factory.begin() as session:
+    session.add(User())
+assert [record.key for record in lifecycle.history.find()] == ["1"]
+
+@lifecycle.subscribe
+@pre_persist
+async def hook(event): ...
+
+try:
+    with factory.begin() as session:
+        session.add(User())
+except HookDefinitionError:
+    print("refused")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("refused\n", "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.dispatch import refuse_async
 from lifecycle.hooks import Hook
@@ -19,7 +20,7 @@ def await_hook(coroutine: Coroutine[Any, Any, Any], hook: Hook) -> None:
 
     Raises ``HookDefinitionError`` under a plain session, where there is no such task.
     """
-    try:
-        await_only(coroutine)
-    except MissingGreenlet:
+    # Without greenlet there is no AsyncSession either, and SQLAlchemy cannot even be asked.
+    if not sys.modules.get("greenlet") or not in_greenlet():
         refuse_async(coroutine, hook)
+    await_only(coroutine)
