@@ -249,7 +249,8 @@ class PostCommit(ChangeEvent):
     """The transaction that wrote the object has been committed.
 
     One event for each object, however often it was flushed: ``changes`` goes from what it was
-    before the transaction to what it is now, and an object that came and went has none. New
+    before the transaction to what it is now, and an object that came and went has none. Read these
+    rather than ``instance``, whose attributes SQLAlchemy has expired by now. New
     transactions are fine, best in a session of their own: SQLAlchemy bars a session whose
     ``with session.begin():`` block has committed until the block ends. Nothing can be undone by
     raising: the error is logged, and other hooks still run. Delivered at most once: a crash after

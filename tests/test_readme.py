@@ -88,6 +88,14 @@ def test_subscribed_hooks_run_as_the_readme_says(names: Names) -> None:
         run("with Session.begin() as session:\n    session.get(User, 1).name = 'Mallory'", names)
 
 
+def test_signals_are_received_as_the_readme_says(names: Names) -> None:
+    """After the commit, by a plain receiver."""
+    run(code("never_alice_only_bob"), names)
+    run(code("signals.post_commit.connect"), names)
+    said = run("with Session.begin() as session:\n    session.add(User(name='Dora'))\n", names)
+    assert said == "User 2 is committed: insert\n"
+
+
 def test_every_question_to_the_history_has_an_answer(names: Names) -> None:
     """Each line of the history section runs."""
     run(code("never_alice_only_bob"), names)
