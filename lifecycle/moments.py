@@ -48,6 +48,8 @@ from lifecycle.errors import Veto
 __all__ = [
     "CHANGE_EVENTS",
     "EVENTS",
+    "POST",
+    "PRE",
     "ChangeEvent",
     "Event",
     "FlushEvent",
@@ -364,6 +366,20 @@ class LoadClassMetadata(Event):
         """The model in words."""
         return self.entity
 
+
+PRE: Final = {
+    Operation.INSERT: Moment.PRE_PERSIST,
+    Operation.UPDATE: Moment.PRE_UPDATE,
+    Operation.DELETE: Moment.PRE_REMOVE,
+}
+"""The moment before each operation."""
+
+POST: Final = {
+    Operation.INSERT: Moment.POST_PERSIST,
+    Operation.UPDATE: Moment.POST_UPDATE,
+    Operation.DELETE: Moment.POST_REMOVE,
+}
+"""The moment after each operation, in its transaction."""
 
 CHANGE_EVENTS: Final[dict[Moment, type[ChangeEvent]]] = {
     event.moment: event

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from operator import attrgetter
 from typing import Any, Final, TypeVar, overload
 
-from lifecycle.errors import ConfigurationError
+from lifecycle.errors import ConfigurationError, RecordingError
 from lifecycle.keys import LONGEST
 
 __all__ = ["Policy", "audited", "check_fields", "entity_of", "not_audited", "policy_of"]
@@ -30,6 +31,23 @@ class Policy:
     exclude: frozenset[str] = frozenset()
     mask: frozenset[str] = frozenset()
     label: str | Callable[[Any], Any] | None = None
+
+    def label_of(self, instance: Any) -> str | None:
+        """What people call the object; ``None`` without a label, or without the object.
+
+        Raises ``RecordingError`` when the label cannot be made.
+        """
+        if self.label is None or instance is None:
+            return None
+        try:
+            make = attrgetter(self.label) if isinstance(self.label, str) else self.label
+            value = make(instance)
+            return None if value is None else str(value)
+        except Exception as error:
+            raise RecordingError(
+                f"the label of a {type(instance).__qualname__} could not be made "
+                f"({type(error).__name__}): correct @audited(label=...)"
+            ) from error
 
 
 _SILENT: Final = Policy()

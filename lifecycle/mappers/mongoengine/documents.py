@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from operator import attrgetter
 from typing import Any, Final
 
 from mongoengine import Document
@@ -11,7 +10,7 @@ from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered, ValidationError
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
-from lifecycle.errors import HistoryError, RecordingError
+from lifecycle.errors import HistoryError
 from lifecycle.hooks import model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
@@ -85,23 +84,6 @@ class DocumentModel:
     def stored_key(self, value: Any) -> str:
         """The text of a primary key as the database has it."""
         return key_text((value,))
-
-    def label(self, document: Any) -> str | None:
-        """What people call the document; ``None`` when its policy names no label.
-
-        Raises ``RecordingError`` when the label cannot be made.
-        """
-        label = self.policy.label
-        if label is None:
-            return None
-        try:
-            value = attrgetter(label)(document) if isinstance(label, str) else label(document)
-            return None if value is None else str(value)
-        except Exception as error:
-            raise RecordingError(
-                f"the label of a {self.cls.__qualname__} could not be made "
-                f"({type(error).__name__}): correct @audited(label=...)"
-            ) from error
 
     def logged(self, changes: NetChanges, image: Image | None) -> dict[str, Delta]:
         """What a write changed, as it goes into the log: BSON values under attribute names."""

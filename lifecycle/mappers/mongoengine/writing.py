@@ -13,24 +13,13 @@ from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.reading import LiveDocument
 from lifecycle.mappers.mongoengine.sending import Sent
-from lifecycle.moments import CHANGE_EVENTS, Moment
+from lifecycle.moments import CHANGE_EVENTS, POST, PRE
 from lifecycle.written import Written
 
 __all__ = ["Writing", "carried_out"]
 
 PASSES: Final = 100
 """How often the hooks of one write may be gone over before they count as a loop."""
-
-_PRE: Final = {
-    Operation.INSERT: Moment.PRE_PERSIST,
-    Operation.UPDATE: Moment.PRE_UPDATE,
-    Operation.DELETE: Moment.PRE_REMOVE,
-}
-_POST: Final = {
-    Operation.INSERT: Moment.POST_PERSIST,
-    Operation.UPDATE: Moment.POST_UPDATE,
-    Operation.DELETE: Moment.POST_REMOVE,
-}
 
 
 class Listening(Protocol):
@@ -61,15 +50,15 @@ class Writing:
         self._image = image
         self._services = services
         self._seen: Seen = {}
-        self._label = model.label(document) if operation is Operation.DELETE else None
+        self._label = model.policy.label_of(document) if operation is Operation.DELETE else None
 
     def settle(self) -> list[str]:
         """Run the pre hooks that have not seen the changes as they are; returns which ran."""
-        hooks = self._services.dispatcher.plan(self._model.cls).get(_PRE[self._operation])
+        hooks = self._services.dispatcher.plan(self._model.cls).get(PRE[self._operation])
         if not hooks:
             return []
         live = LiveDocument(self._model, self._document, self._operation, self._image())
-        event = CHANGE_EVENTS[_PRE[self._operation]](
+        event = CHANGE_EVENTS[PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),
             self._model.entity,
@@ -81,11 +70,11 @@ class Writing:
         """Run the post hooks for what was written."""
         plan = self._services.dispatcher.plan(self._model.cls)
         for one in sent:
-            hooks = plan.get(_POST[one.operation])
+            hooks = plan.get(POST[one.operation])
             changes = self._model.python(one.whole(), one.after, one.operation) if hooks else None
             if hooks and changes:
                 key = self._model.stored_key(one.id)
-                event = CHANGE_EVENTS[_POST[one.operation]]
+                event = CHANGE_EVENTS[POST[one.operation]]
                 run(hooks, event(self._document, changes, self._model.entity, key))
 
     def record(self, sent: Sequence[Sent]) -> None:
@@ -110,7 +99,7 @@ class Writing:
         model = self._model
         label = self._label
         if one.operation is not Operation.DELETE:
-            label = model.label(self._document)
+            label = model.policy.label_of(self._document)
         return Written(
             entity=model.entity,
             key=model.stored_key(one.id),

@@ -33,24 +33,22 @@ from lifecycle.mappers.sqlalchemy.reading import (
 )
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.markers import ABSENT, UNKNOWN
-from lifecycle.moments import CHANGE_EVENTS, ChangeEvent, Moment, OnFlush, PostFlush, PreFlush
+from lifecycle.moments import (
+    CHANGE_EVENTS,
+    POST,
+    PRE,
+    ChangeEvent,
+    Moment,
+    OnFlush,
+    PostFlush,
+    PreFlush,
+)
 from lifecycle.written import Written
 
 __all__ = ["Flush"]
 
 PASSES: Final = 100
 """How often the objects of one flush may be gone over before their hooks count as a loop."""
-
-_PRE: Final = {
-    Operation.INSERT: Moment.PRE_PERSIST,
-    Operation.UPDATE: Moment.PRE_UPDATE,
-    Operation.DELETE: Moment.PRE_REMOVE,
-}
-_POST: Final = {
-    Operation.INSERT: Moment.POST_PERSIST,
-    Operation.UPDATE: Moment.POST_UPDATE,
-    Operation.DELETE: Moment.POST_REMOVE,
-}
 
 
 class Done(NamedTuple):
@@ -108,7 +106,7 @@ class Flush:
             model = self._models.concerned(type(instance))
             if model is None:
                 continue
-            hooks = self._services.dispatcher.plan(model.cls).get(_PRE[operation])
+            hooks = self._services.dispatcher.plan(model.cls).get(PRE[operation])
             if hooks:
                 event = self._pre_event(model, instance_state(instance), operation)
                 for hook in self._show(hooks, event, instance_state(instance)):
@@ -118,7 +116,7 @@ class Flush:
         self, model: Model, state: State, operation: Operation, late: bool = False
     ) -> ChangeEvent:
         live = LiveObject(model, state, operation, self._fetched.get(state, {}))
-        return CHANGE_EVENTS[_PRE[operation]](
+        return CHANGE_EVENTS[PRE[operation]](
             state.obj(),
             ChangeSet(operation=operation, live=live),
             model.entity,
@@ -297,7 +295,7 @@ class Flush:
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
         for one in done:
-            hooks = plan(one.model.cls).get(_POST[one.operation])
+            hooks = plan(one.model.cls).get(POST[one.operation])
             if hooks and one.deltas:
                 event = self._post_event(one)
                 for hook in hooks:
@@ -309,7 +307,7 @@ class Flush:
             run(hooks, PostFlush(self._session, events), await_hook)
 
     def _post_event(self, one: Done) -> ChangeEvent:
-        return CHANGE_EVENTS[_POST[one.operation]](
+        return CHANGE_EVENTS[POST[one.operation]](
             one.state.obj(),
             ChangeSet(one.deltas, one.operation),
             one.model.entity,
@@ -433,5 +431,5 @@ def _written(one: Done, connection: Connection) -> Written:
         former_key=one.former_key,
         changes=ChangeSet(deltas, one.operation),
         policy=model.policy,
-        label=model.label(one.state.obj()),
+        label=model.policy.label_of(one.state.obj()),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Column, Dialect
@@ -73,23 +72,6 @@ class Model:
     def stored_key(self, state: InstanceState[Any]) -> str | None:
         """The text of the identity the database knew the object by before the flush."""
         return None if state.key is None else key_text(state.key[1])
-
-    def label(self, instance: Any) -> str | None:
-        """What people call the object; ``None`` when its policy names no label.
-
-        Raises ``RecordingError`` when the label cannot be made.
-        """
-        label = self.policy.label
-        if label is None or instance is None:
-            return None
-        try:
-            value = attrgetter(label)(instance) if isinstance(label, str) else label(instance)
-            return None if value is None else str(value)
-        except Exception as error:
-            raise RecordingError(
-                f"the label of a {self.cls.__qualname__} could not be made "
-                f"({type(error).__name__}): correct @audited(label=...)"
-            ) from error
 
     def logged(self, field: str, value: Any, dialect: Dialect) -> Any:
         """A field's value as it goes to the log.
