@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 # Named after the choices made, so that another choice makes another environment.
 STAMP := $(VENV)/.made-with-python-$(subst /,_,$(PYTHON))-sqlalchemy-$(SQLALCHEMY)
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help: ## list the targets (default)
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/make \1\t\2/p' Makefile | expand -t 13
@@ -33,6 +33,9 @@ check: $(STAMP) ## check style, types and layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure what hooks and the log cost
+	@$(BIN)/python -m tests.bench
 
 clean: ## remove the environment, the databases of make demo and what the tools left behind
 	@$(REMOVE_VENV)

@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(
         f"the history pages need {error.name}, which is not installed; "
-        "run: pip install 'lifecycle[ui]'",
+        "run: pip install 'lifecycle-audit[ui]'",
         name=error.name,
     ) from error
 

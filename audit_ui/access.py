@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from inspect import isawaitable
+from inspect import isawaitable, signature
 from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeAlias
 
@@ -31,6 +31,16 @@ class Subject:
     actor: str | None = None
 
 
+def _takes_three(function: Callable[..., Any]) -> bool:
+    try:
+        signature(function).bind("user", "action", "subject")
+    except TypeError:
+        return False
+    except ValueError:  # a built-in that does not tell
+        return True
+    return True
+
+
 Access: TypeAlias = Callable[[Any, str, Subject], "bool | Awaitable[bool]"]
 """``access(user, action, subject)``: may this user of the host do this?"""
 
@@ -53,6 +63,11 @@ class Gate:
             raise ConfigurationError(
                 f"access={self.access!r} cannot be called; "
                 "pass a function(user, action, subject) -> bool"
+            )
+        if self.access is not None and not _takes_three(self.access):
+            raise ConfigurationError(
+                f"access={self.access!r} cannot be called as access(user, action, subject); "
+                "change its parameters"
             )
 
     async def admits(self, user: Any, action: str, subject: Subject) -> bool:

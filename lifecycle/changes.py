@@ -85,7 +85,7 @@ class Live(Protocol):
     """What a changeset that is not written yet stands for: an object and its fields."""
 
     def read(self) -> dict[str, Delta]:
-        """The object's changes as they are now."""
+        """The object's changes as they are now; the dict it gave before only if they are equal."""
         ...
 
     def write(self, field: str, value: Any) -> None:
@@ -228,10 +228,12 @@ class ChangeSet(Mapping[str, Delta]):
         self._live.write(field, value)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read a live changeset again from its object; of a frozen one, nothing."""
+    def refresh(self) -> bool:
+        """Read a live changeset again from its object; returns whether it may be another now."""
+        before = self._deltas
         if self._live is not None:
             self._deltas = self._live.read()
+        return self._deltas is not before
 
     def freeze(self) -> ChangeSet:
         """Make it plain data for good, and return it."""
@@ -291,10 +293,10 @@ class ChangeSet(Mapping[str, Delta]):
         """The same with whole maps, lists and sets taken apart where that is smaller."""
         out: dict[str, Delta] = {}
         for path, delta in self._deltas.items():
-            found: dict[str, Delta] = {}
             if isinstance(delta, Change) and isinstance(delta.old, _CONTAINERS):
-                found = differences(tuple(split_path(path)), delta.old, delta.new)
-            out |= found or {path: delta}
+                out |= differences(tuple(split_path(path)), delta.old, delta.new) or {path: delta}
+            else:
+                out[path] = delta
         return ChangeSet(out, self.operation)
 
 

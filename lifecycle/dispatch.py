@@ -85,11 +85,11 @@ class Dispatcher:
         Those of moments that no object has are in the plan of every class; ask for ``object``'s.
         """
         plans = self._plans
-        plan = plans.get(cls)
-        if plan is None:
+        try:
+            return plans[cls]
+        except KeyError:
             # Into the dict taken above: if someone subscribes meanwhile, it is thrown away whole.
-            plan = plans[cls] = _plan(self._hooks_for(cls))
-        return plan
+            return plans.setdefault(cls, _plan(self._hooks_for(cls)))
 
     def _hooks_for(self, cls: type) -> list[Hook]:
         hooks = [*model_hooks(cls), *(hook for hook in self._listeners if hook.concerns(cls))]
@@ -148,15 +148,18 @@ def settle(
     called again for what it did itself. Returns the hooks that ran.
     """
     changes, ran = event.changes, []
+    updates = event.operation is Operation.UPDATE
     now = _copied(changes)
+    now = next((known for known in seen.values() if known == now), now)
     for hook in hooks:
-        if event.operation is Operation.UPDATE and not changes:
+        if updates and not changes:
             break
-        if seen.get(hook) == now:
+        known = seen.get(hook)
+        if known is now or known == now:
             continue
         if call(hook, event, await_):
-            changes.refresh()
-            now = _copied(changes)
+            if changes.refresh():
+                now = _copied(changes)
             ran.append(hook)
         seen[hook] = now
     return ran
@@ -186,6 +189,6 @@ def call(hook: Hook, event: Event, await_: Await = refuse_async) -> bool:
         if hook.is_async:
             await_(result, hook)
     except Exception as error:
-        error.add_note(f"raised by the hook {hook.name} at {event.moment} of {event.subject}")
+        error.add_note(f"raised by the hook {event.hook} at {event.moment} of {event.subject}")
         raise
     return True

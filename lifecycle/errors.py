@@ -24,6 +24,10 @@ their own: `LifecycleWarning`, with `LostAssignmentWarning` and `UnrecordedWrite
 
 from __future__ import annotations
 
+import sys
+import warnings
+from typing import Final
+
 __all__ = [
     "ConfigurationError",
     "ConflictError",
@@ -43,6 +47,7 @@ __all__ = [
     "UnknownRevision",
     "UnrecordedWriteWarning",
     "Veto",
+    "warn",
 ]
 
 
@@ -116,3 +121,18 @@ class LostAssignmentWarning(LifecycleWarning):
 
 class UnrecordedWriteWarning(LifecycleWarning):
     """A write changed recorded objects, and the log does not have it."""
+
+
+_LIBRARIES: Final = frozenset({"lifecycle", "sqlalchemy", "mongoengine", "pymongo", "contextlib"})
+
+
+def warn(message: str, category: type[LifecycleWarning]) -> None:
+    """Warn at the line of the application that led here, past all library code."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_library(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES

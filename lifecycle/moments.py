@@ -29,8 +29,9 @@ an ``ExceptionGroup`` at the end.
 One flush goes through ``pre_flush``, the pre moments of its objects, ``on_flush``, the writing (and
 late moments), the post moments of its objects, ``post_flush``, and last the record. The pre moments
 are repeated until no hook is left that has not seen the changes of its object as they are; what a
-hook did itself it has seen. Update moments come only for a real change: a value set and set back is
-none.
+hook did itself it has seen. When the flush itself changes more fields of an object, its update
+hooks are called once more, late. Update moments come only for a real change: a value set and set
+back is none.
 
 Order: hooks of base classes first, then as they were defined, then subscribers, then signals; a
 higher ``priority`` comes before all that.
@@ -148,7 +149,8 @@ class ChangeEvent(ObjectEvent):
 
     ``changes`` is its `ChangeSet`. ``former_key`` is
     its identity before this write, when the write moved it. ``late`` says that the flush itself
-    decided about the object, so that only its own columns can still be set.
+    decided about the object, or about more of its fields, so that only its own columns can still be
+    set.
     """
 
     __slots__ = ("changes", "former_key", "late")

@@ -95,8 +95,8 @@ class Lifecycle:
         ``target`` is a ``sessionmaker``, ``scoped_session``, ``Session`` class or session; or the
         ``mongoengine`` module or a ``Document`` class. Raises ``InstallError`` for anything else
         and for what is installed already, ``StoreUnreachable`` when a store was given that cannot
-        be reached, and ``ConfigurationError`` when a model declares what cannot work; then
-        nothing has been installed.
+        be reached, and ``ConfigurationError`` when a model declares what cannot work (models whose
+        mapping is not configured yet are checked when it is); then nothing has been installed.
         """
         mapper = self._mapper_for(target)
         if self._separate:
@@ -139,6 +139,8 @@ class Lifecycle:
                         "which is not mapped, nor is any class that inherits from it: "
                         "declare the models before subscribing to them"
                     )
+                for mapper in self._adapters():
+                    mapper.check(target)
         self._dispatcher.subscribe(listener)
         for mapper in self._adapters():
             mapper.subscribed()

@@ -167,7 +167,8 @@ def entity_of(cls: type) -> str:
 def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
     """Raise ``ConfigurationError`` when the policy names a field the model does not have.
 
-    And when its label is a field whose values are to be hidden: the label is stored as it is.
+    And when its label is nothing it has, or a field whose values are to be hidden: a label is
+    stored as it is.
     """
     named: dict[str, Iterable[str]] = {"exclude": policy.exclude, "mask": policy.mask}
     for keyword, names in named.items():
@@ -177,6 +178,12 @@ def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
                 f"audited({keyword}=...) of {cls.__qualname__} names {', '.join(unknown)}, which "
                 f"it does not have; its fields are {', '.join(sorted(fields))}"
             )
+    label = policy.label.partition(".")[0] if isinstance(policy.label, str) else None
+    if label is not None and label not in fields and not hasattr(cls, label):
+        raise ConfigurationError(
+            f"audited(label={policy.label!r}) of {cls.__qualname__} names what it does not have; "
+            f"its fields are {', '.join(sorted(fields))}"
+        )
     if isinstance(policy.label, str) and policy.label in policy.exclude | policy.mask:
         raise ConfigurationError(
             f"audited(label={policy.label!r}) of {cls.__qualname__} would store the values of a "

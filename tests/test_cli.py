@@ -253,5 +253,5 @@ def test_without_click_one_line_says_so() -> None:
 
     assert result.returncode == 1
     assert result.stderr == (
-        "lifecycle: the command line needs click; run: pip install 'lifecycle[cli]'\n"
+        "lifecycle: the command line needs click; run: pip install 'lifecycle-audit[cli]'\n"
     )

@@ -344,3 +344,33 @@ def test_a_lifecycle_goes_with_the_sessions_it_was_installed_on(engine: Engine) 
     gc.collect()
     gc.collect()  # the first lets go of the sessions, the second of what listened to them
     assert gone() is None
+
+
+def test_a_second_lifecycle_on_the_same_sessions_is_refused(engine: Engine) -> None:
+    """A cell of a notebook that is run again would record everything twice."""
+    first, second, factory = Lifecycle(), Lifecycle(), sessionmaker(engine)
+    first.install(factory)
+    for target in (factory, factory()):
+        with pytest.raises(InstallError, match="another Lifecycle is installed"):
+            second.install(target)
+    first.uninstall(factory)
+    second.install(factory)
+
+
+def test_a_condition_on_an_unknown_field_is_found_when_its_hook_is_subscribed(user: Any) -> None:
+    """The hook is not added, and the error names the fields there are."""
+    user.registry.configure()
+
+    @pre_update(user, when="nmae")
+    def hook(event: Any) -> None: ...
+
+    with pytest.raises(HookDefinitionError, match=r"asks about 'nmae'.*it has id, name"):
+        Lifecycle().subscribe(hook)
+
+
+def test_a_label_that_names_nothing_is_found_when_installing(engine: Engine, user: Any) -> None:
+    """Not with the first write."""
+    audited(label="nmae")(user)
+    user.registry.configure()
+    with pytest.raises(ConfigurationError, match=r"label=.nmae.*its fields are id, name"):
+        Lifecycle().install(sessionmaker(engine))

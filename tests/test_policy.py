@@ -236,6 +236,18 @@ def test_a_label_that_would_show_what_is_hidden_is_refused(keyword: str) -> None
 
 def test_a_policy_that_fits_its_model_passes() -> None:
     """A label may also be an attribute that is no field."""
+
+    class Person:
+        @property
+        def full_name(self) -> str:
+            return "Ann"
+
     policy = Policy(exclude=frozenset("a"), mask=frozenset("b"), label="full_name")
-    check_fields(Order, policy, {"a": 1, "b": 2})
-    check_fields(Order, Policy(), [])
+    check_fields(Person, policy, {"a": 1, "b": 2})
+    check_fields(Person, Policy(), [])
+
+
+def test_a_label_that_names_nothing_is_refused() -> None:
+    """The error says which fields there are."""
+    with pytest.raises(ConfigurationError, match=r"label=.c.* of Order .*fields are a, b"):
+        check_fields(Order, Policy(label="c"), ["a", "b"])

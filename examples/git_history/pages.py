@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -30,15 +31,19 @@ def open_port(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         why = "is in use" if error.errno == errno.EADDRINUSE else f"is closed to us ({error})"
-        raise ExampleError(f"port {port} {why}: choose another one with --port") from error
+        raise ExampleError(
+            f"port {port} {why}: choose another one with --port, or make demo PORT=…"
+        ) from error
     return listener
 
 
 def serve(workspace: Workspace, listener: socket.socket) -> None:
     """Serve until Ctrl-C."""
     root = f"http://{HOST}:{listener.getsockname()[1]}/"
-    for what, address in _places(workspace.lifecycle, Links(root, {})):
-        print(f"  {what:<28} {address}")
+    places = list(_places(workspace.lifecycle, Links(root, {})))
+    width = max(len(what) for what, _ in places)
+    for what, address in places:
+        print(f"  {what:<{width}}  {address}")
     print("Ctrl-C ends it.", flush=True)
     app = audit_ui.create_app(workspace.lifecycle, local_only=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
@@ -48,8 +53,12 @@ def serve(workspace: Workspace, listener: socket.socket) -> None:
 def _places(lifecycle: Lifecycle, links: Links) -> Iterator[tuple[str, str]]:
     """What to look at: real records of this log."""
     yield "everything, newest first", links.feed()
+    largest = Counter(
+        record.revision.id for record in islice(lifecycle.history.find(File), _RECORDS_SEARCHED)
+    )
+    for revision, files in largest.most_common(1):
+        yield f"a commit of {files:,} files", links.revision(revision)
     for record in islice(lifecycle.history.find(), 1):
-        yield "the latest revision", links.revision(record.revision.id)
         if record.actor:
             yield f"all by {record.revision.actor_label or record.actor}", links.actor(record.actor)
         if record.entity == COMMIT:

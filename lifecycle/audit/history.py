@@ -248,7 +248,9 @@ def _revision_id(id: UUID | str | Revision) -> UUID:
     try:
         return UUID(id)
     except (AttributeError, TypeError, ValueError):
-        raise UnknownRevision(f"{id!r} is no revision id: give a UUID, or its text") from None
+        raise UnknownRevision(
+            f"{id!r} is no revision id: give a UUID or its text, or an aware datetime for a time"
+        ) from None
 
 
 def _replay(record: Record, states: dict[str, State]) -> None:

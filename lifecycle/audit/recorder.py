@@ -161,6 +161,8 @@ def _recordable(one: Written) -> ChangeSet | None:
     That an object came, went or moved to another key is recorded even when all fields are excluded.
     """
     policy = one.policy
+    if not policy.exclude and not policy.mask and one.changes:
+        return one.changes.compacted()
     deltas: dict[str, Delta] = {}
     for path, delta in one.changes.items():
         field = split_path(path)[0]

@@ -12,7 +12,7 @@ def main() -> None:
     try:
         import click  # noqa: F401  (asked here, so that the answer is not a traceback)
     except ModuleNotFoundError:
-        sys.exit("lifecycle: the command line needs click; run: pip install 'lifecycle[cli]'")
+        sys.exit("lifecycle: the command line needs click; run: pip install 'lifecycle-audit[cli]'")
     from lifecycle.cli.commands import lifecycle
 
     lifecycle(prog_name="lifecycle")

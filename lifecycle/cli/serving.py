@@ -48,7 +48,7 @@ def pages(store: AuditStore, *, local_only: bool) -> ASGIApp:
         from audit_ui import create_app
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"the pages need {error.name}; run: pip install 'lifecycle[cli,ui]'"
+            f"the pages need {error.name}; run: pip install 'lifecycle-audit[cli,ui]'"
         ) from error
     return create_app(store, access=None if local_only else _anyone, local_only=local_only)
 

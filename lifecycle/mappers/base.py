@@ -113,6 +113,14 @@ class Mapper(Protocol):
         """Stop; raises ``InstallError`` when the target is not installed."""
         ...
 
+    def check(self, cls: type) -> None:
+        """Check what is declared for a class, and for those that inherit from it, if mapped.
+
+        Raises ``ConfigurationError`` when it cannot work. Later subscriptions are then checked
+        against the fields these classes have.
+        """
+        ...
+
     def subscribed(self) -> None:
         """There are new hooks, which may want to be told of classes, or of loads."""
         ...

@@ -271,7 +271,7 @@ def test_find_refuses_at_once_what_it_cannot_ask(log: Log) -> None:
         log.history.find(operation="upsert")
     with pytest.raises(ValueError, match="has no time zone; give an aware datetime"):
         log.history.find(since=datetime(2026, 1, 1))
-    with pytest.raises(UnknownRevision, match="'x' is no revision id: give a UUID, or its text"):
+    with pytest.raises(UnknownRevision, match="'x' is no revision id: give a UUID or its text"):
         log.history.find(revision="x")
 
 

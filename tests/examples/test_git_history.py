@@ -554,7 +554,9 @@ class TestDemo:
             demo = self.start(four_commits, tmp_path, "--port", str(port))
             out, errors = demo.communicate(timeout=30)
         assert (demo.returncode, out) == (1, "")
-        assert errors == f"error: port {port} is in use: choose another one with --port\n"
+        assert errors == (
+            f"error: port {port} is in use: choose another one with --port, or make demo PORT=…\n"
+        )
 
 
 def gone(pid_file: Path) -> bool:

@@ -285,7 +285,7 @@ class TestPost:
         factory = start()
         with factory.begin() as session:
             session.add(user(name="Eve"))
-        message = r"too_late set nick of User 1 at post_update, after it had been written"
+        message = r"too_late, at post_update, set nick of User 1 after it had been written"
         with pytest.warns(LostAssignmentWarning, match=message), factory.begin() as session:
             session.get_one(user, 1).name = "Bob"
 

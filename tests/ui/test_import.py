@@ -20,7 +20,7 @@ def test_a_missing_dependency_names_the_extra(missing: str) -> None:
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert missing in last
-    assert "pip install 'lifecycle[ui]'" in last
+    assert "pip install 'lifecycle-audit[ui]'" in last
 
 
 def test_other_import_errors_are_not_disguised() -> None:

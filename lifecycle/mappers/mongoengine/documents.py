@@ -10,7 +10,7 @@ from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered, ValidationError
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
-from lifecycle.errors import HistoryError
+from lifecycle.errors import HistoryError, HookDefinitionError
 from lifecycle.hooks import model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
@@ -18,6 +18,7 @@ from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
+from lifecycle.moments import POST, PRE
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 
 __all__ = ["DocumentModel", "DocumentModels", "all_subclasses", "is_concrete"]
@@ -138,6 +139,10 @@ class _AnyName(Collection[str]):
         return len(self._declared)
 
 
+_MOMENTS: Final = (*PRE.values(), *POST.values())
+"""The moments documents have."""
+
+
 class DocumentModels:
     """Works out a document class when it is first met, and checks what is declared on it."""
 
@@ -180,8 +185,25 @@ class DocumentModels:
             if declares and cls not in self._models and is_concrete(cls) and _is_current(cls):
                 self._checked(cls)
 
+    def check(self, target: type) -> None:
+        """Check every class a target covers. Raises as `check_declared` does."""
+        for cls in all_subclasses(target):
+            if cls not in self._models and is_concrete(cls) and _is_current(cls):
+                self._checked(cls)
+
     def _checked(self, cls: type) -> DocumentModel:
         model = DocumentModel(cls)
+        for hook in model_hooks(cls):
+            if hook.mark.moment not in _MOMENTS:
+                raise HookDefinitionError(
+                    f"{hook.name}, marked @{hook.mark.moment}, is a hook of the document class "
+                    f"{cls.__qualname__}, but documents have only {', '.join(_MOMENTS)}"
+                )
+            if hook.is_async:
+                raise HookDefinitionError(
+                    f"{hook.name}, marked @{hook.mark.moment}, is async, and mongoengine would "
+                    "never await it: write it as a plain function"
+                )
         if not model.dynamic:
             check_fields(cls, model.policy, model.names)
         self._services.dispatcher.known(cls, model.names)

@@ -79,6 +79,10 @@ class MongoengineMapper:
         else:
             patches.unwatch(self)
 
+    def check(self, cls: type) -> None:
+        """Check what is declared for a class, and for those that inherit from it."""
+        self._models.check(cls)
+
     def subscribed(self) -> None:
         """There are new hooks; each is looked up when it is needed."""
 

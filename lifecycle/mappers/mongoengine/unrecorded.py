@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +11,7 @@ from typing import Any, Final
 from mongoengine import Document
 from pymongo.results import DeleteResult, UpdateResult
 
-from lifecycle.errors import UnrecordedWriteWarning
+from lifecycle.errors import UnrecordedWriteWarning, warn
 from lifecycle.mappers.mongoengine.images import image_of, remember
 from lifecycle.mappers.mongoengine.loading import Loaded, qualify
 from lifecycle.mappers.mongoengine.tapping import tapped_document, tapped_queryset
@@ -122,12 +120,11 @@ class _Warning:
 
     def _warn(self) -> None:
         for entity in self._entities:
-            warnings.warn(
+            warn(
                 f"{self._call} changed documents of {entity} that are not recorded: it passes "
                 "save() and delete() by. Save or delete the documents one by one instead, or "
                 "take the class out with @not_audited",
                 UnrecordedWriteWarning,
-                stacklevel=_application_level(),
             )
 
 
@@ -138,15 +135,3 @@ def _changed_something(result: Any) -> bool:
     if isinstance(result, DeleteResult):
         return not result.acknowledged or result.deleted_count > 0
     return result is not None
-
-
-def _application_level() -> int:
-    """The stack level of the first caller that is neither mongoengine nor this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _is_library(module: str) -> bool:
-    return module.partition(".")[0] in _LIBRARIES

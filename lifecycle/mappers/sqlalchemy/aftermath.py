@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.orm import Session, SessionTransaction
 
-from lifecycle.changes import ChangeSet
+from lifecycle.changes import ChangeSet, Operation
 from lifecycle.dispatch import call
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.awaiting import await_hook
@@ -96,17 +97,26 @@ class Aftermath:
         return errors
 
 
-def _merged(happened: list[Happened]) -> list[Happened]:
+def _merged(happened: list[Happened]) -> Iterator[Happened]:
     """One for each object, from what it was before the first to what it is after the last."""
     merged: dict[tuple[str, str], Happened] = {}
+    displaced: list[Happened] = []
     for one in happened:
         before = merged.pop((one.model.entity, one.former_key or one.key), None)
         if before is not None:
-            one = one._replace(
-                changes=before.changes.then(one.changes),
-                former_key=before.former_key or one.former_key,
-            )
+            one = _after(before, one)
+        if (one.model.entity, one.key) in merged:  # deleted, and another has moved to its key
+            displaced.append(merged.pop((one.model.entity, one.key)))
         merged[one.model.entity, one.key] = one
-    return [
-        one._replace(changes=net) for one in merged.values() if (net := one.changes.net().freeze())
-    ]
+    for one in (*displaced, *merged.values()):
+        if net := one.changes.net().freeze():
+            yield one._replace(changes=net)
+
+
+def _after(before: Happened, one: Happened) -> Happened:
+    """Both as one, with the key it had before both, if it had another one."""
+    changes = before.changes.then(one.changes)
+    former = before.former_key or one.former_key
+    if changes.operation is Operation.INSERT or former == one.key:
+        former = None
+    return one._replace(changes=changes, former_key=former)

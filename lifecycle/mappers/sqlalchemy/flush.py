@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -12,7 +11,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.dispatch import Seen, call, run, settle
-from lifecycle.errors import HookLoopError, LostAssignmentWarning, RecordingError
+from lifecycle.errors import HookLoopError, LostAssignmentWarning, RecordingError, warn
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath, Happened
@@ -30,6 +29,7 @@ from lifecycle.mappers.sqlalchemy.reading import (
     old_value,
     removing,
     updated,
+    updating,
 )
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.markers import ABSENT, UNKNOWN
@@ -50,6 +50,13 @@ __all__ = ["Flush"]
 PASSES: Final = 100
 """How often the objects of one flush may be gone over before their hooks count as a loop."""
 
+_PENDING: Final = {
+    Operation.INSERT: "new",
+    Operation.UPDATE: "dirty",
+    Operation.DELETE: "deleted",
+}
+"""Where a session keeps what it is going to write."""
+
 
 class Done(NamedTuple):
     """What the flush did to one object, and which of its values the database still has to tell."""
@@ -66,8 +73,16 @@ class Done(NamedTuple):
 class Flush:
     """What is known about one flush of one session, from `before` to `after`."""
 
-    def __init__(self, session: Session, models: Models, services: Services) -> None:
+    def __init__(
+        self,
+        session: Session,
+        models: Models,
+        services: Services,
+        only: Iterable[Any] | None = None,
+    ) -> None:
         self._session = session
+        # The objects given to session.flush(), which leaves all others alone.
+        self._only = None if only is None else {instance_state(instance) for instance in only}
         self._models = models
         self._services = services
         self._hooks_run = not services.suppression.hooks
@@ -88,7 +103,11 @@ class Flush:
         if hooks := of_flushes.get(Moment.ON_FLUSH):
             run(hooks, OnFlush(self._session, tuple(self._pending_events())), await_hook)
             self._fetch_missing()
-        self._note_volatile()
+            self._count_as_seen()
+        for operation, instance in self._pending():
+            model = self._models.concerned(type(instance))
+            if model is not None and operation is Operation.UPDATE:
+                self._note_volatile(model, instance_state(instance))
 
     def _settle(self) -> None:
         for _ in range(PASSES):
@@ -132,11 +151,31 @@ class Flush:
         return settle(hooks, event, seen, await_hook)
 
     def late(self, state: State, operation: Operation, hooks: tuple[Hook, ...]) -> None:
-        """Run the pre hooks of an object that only the flush itself has decided about."""
+        """Run the pre hooks for what only the flush itself has decided.
+
+        That is about an object no hook has seen, or an update of fields that a hook has not seen.
+        """
         model = self._models.concerned(state.class_)
-        if model is None or not self._hooks_run or (state, operation) in self._seen:
+        if model is None or not self._hooks_run:
             return
-        self._show(hooks, self._pre_event(model, state, operation, late=True), state)
+        seen = self._seen.get((state, operation))
+        if seen is not None and operation is not Operation.UPDATE:
+            return
+        if state not in self._fetched and (names := _missing(model, state, operation)):
+            self._fetched.update(fetch_before(self._session, model, {state: names}))
+        event = self._pre_event(model, state, operation, late=True)
+        if seen is not None:
+            hooks = tuple(one for one in hooks if event.changes.keys() - seen.get(one, {}).keys())
+        if self._show(hooks, event, state) and operation is Operation.UPDATE:
+            self._note_volatile(model, state)
+
+    def _count_as_seen(self) -> None:
+        """What was done at on_flush is no reason to call the hooks of an object again."""
+        for (state, operation), seen in self._seen.items():
+            if operation is Operation.UPDATE:
+                model = self._models.get(state.class_)
+                changes = dict(updating(model, state, self._fetched.get(state, {})))
+                seen.update(dict.fromkeys(seen, changes))
 
     def _pending_events(self) -> Iterator[ChangeEvent]:
         """What is about to be written, of the models anybody cares about."""
@@ -148,13 +187,16 @@ class Flush:
                     yield event
 
     def _pending(self) -> Iterator[tuple[Operation, Any]]:
-        session = self._session
-        for instance in list(session.new):
-            yield Operation.INSERT, instance
-        for instance in list(session.dirty):
-            yield Operation.UPDATE, instance
-        for instance in list(session.deleted):
-            yield Operation.DELETE, instance
+        """What the flush will write, as far as the session knows; it deletes orphans by itself."""
+        session, only = self._session, self._only
+        for operation, name in _PENDING.items():
+            for instance in list(getattr(session, name)):
+                state = instance_state(instance)
+                if only is not None and state not in only:
+                    continue
+                if operation is Operation.UPDATE and state.mapper._is_orphan(state):
+                    continue
+                yield operation, instance
 
     def _fetch_missing(self) -> None:
         """Read old values that are about to be overwritten or deleted and are not in memory."""
@@ -162,30 +204,25 @@ class Flush:
         for operation, instance in self._pending():
             state = instance_state(instance)
             model = self._models.concerned(type(instance))
-            if model is None or operation is Operation.INSERT or state in self._fetched:
+            if model is None or state in self._fetched:
                 continue
             if names := _missing(model, state, operation):
                 missing.setdefault(model, {})[state] = names
         for model, states in missing.items():
             self._fetched.update(fetch_before(self._session, model, states))
 
-    def _note_volatile(self) -> None:
+    def _note_volatile(self, model: Model, state: State) -> None:
         """Keep the old values that will not show after the UPDATE has changed them."""
-        for instance in self._session.dirty:
-            model = self._models.concerned(type(instance))
-            if model is None:
-                continue
-            state = instance_state(instance)
-            names = [
-                name
-                for name in state.committed_state
-                if name in model.fields and is_expression(state.dict.get(name))
-            ]
-            if names or model.volatile:
-                fetched = self._fetched.get(state, {})
-                self._noted[state] = {
-                    name: old_value(state, name, fetched) for name in (*model.volatile, *names)
-                }
+        names = [
+            name
+            for name in state.committed_state
+            if name in model.fields and is_expression(state.dict.get(name))
+        ]
+        if names or model.volatile:
+            fetched = self._fetched.get(state, {})
+            self._noted[state] = {
+                name: old_value(state, name, fetched) for name in (*model.volatile, *names)
+            }
 
     # --- after ---
 
@@ -193,6 +230,7 @@ class Flush:
         """Run the post hooks on what was written, then record it."""
         done = list(self._done(context))
         self._read_back(done)
+        done = [one for one in done if one.deltas]  # an expression may come to what was there
         if self._hooks_run:
             self._run_post_hooks(done)
             self._keep_for_later(done, aftermath)
@@ -200,12 +238,13 @@ class Flush:
             self._record(done, transcript)
 
     def _record(self, done: list[Done], transcript: Transcript) -> None:
+        connections: dict[Model, Connection] = {}
         by_connection: dict[Connection, list[Written]] = {}
         for one in done:
             if self._services.recorder.wants(one.model.policy):
-                connection = self._connection(one.model)
-                written = by_connection.setdefault(connection, [])
-                written.append(_written(one, connection))
+                connection = connections.get(one.model) or self._connection(one.model)
+                connections[one.model] = connection
+                by_connection.setdefault(connection, []).append(_written(one, connection))
         for connection, written in by_connection.items():
             transcript.write(self._session, connection, written)
 
@@ -223,6 +262,8 @@ class Flush:
             model = self._models.concerned(state.class_)
             if model is None:
                 continue
+            if list_only and state.key is None:
+                continue  # new, and not among the objects given to session.flush()
             if is_delete and list_only:
                 replaced[model.entity, model.stored_key(state)] = state
             else:
@@ -294,17 +335,26 @@ class Flush:
 
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
-        for one in done:
-            hooks = plan(one.model.cls).get(POST[one.operation])
-            if hooks and one.deltas:
-                event = self._post_event(one)
-                for hook in hooks:
-                    before = dict(one.state.dict)
-                    call(hook, event, await_hook)
-                    _warn_of_lost_assignments(hook, event, one, before)
-        if hooks := plan(object).get(Moment.POST_FLUSH):
-            events = tuple(self._post_event(one) for one in done)
-            run(hooks, PostFlush(self._session, events), await_hook)
+        calls = [
+            (hooks, one) for one in done if (hooks := plan(one.model.cls).get(POST[one.operation]))
+        ]
+        of_flush = plan(object).get(Moment.POST_FLUSH, ())
+        if not calls and not of_flush:
+            return
+        values = WrittenValues(done)
+        for hooks, one in calls:
+            values.check("the hook of another object", one)
+            event = self._post_event(one)
+            for hook in hooks:
+                call(hook, event, await_hook)
+                values.check(f"{hook.name}, at {event.moment},", one)
+        values.check("the hook of another object", *done)
+        if not of_flush:
+            return
+        flushed = PostFlush(self._session, tuple(self._post_event(one) for one in done))
+        for hook in of_flush:
+            call(hook, flushed, await_hook)
+            values.check(f"{hook.name}, at {flushed.moment},", *done)
 
     def _post_event(self, one: Done) -> ChangeEvent:
         return CHANGE_EVENTS[POST[one.operation]](
@@ -328,24 +378,30 @@ class Flush:
                 )
 
 
-def _warn_of_lost_assignments(
-    hook: Hook, event: ChangeEvent, one: Done, before: dict[str, Any]
-) -> None:
-    values = one.state.dict
-    lost = [
-        name
-        for name in one.model.fields
-        if name in values
-        and (name not in before or values[name] is not before[name])
-        and name in one.state.committed_state
-    ]
-    if lost:
-        warnings.warn(
-            f"{hook.name} set {', '.join(lost)} of {event.subject} at {event.moment}, after it "
-            "had been written, so that will not be saved: set it in a pre hook, or with SQL",
-            LostAssignmentWarning,
-            stacklevel=2,
-        )
+class WrittenValues:
+    """What the objects of a flush had when they were written, to tell what is assigned later."""
+
+    def __init__(self, done: list[Done]) -> None:
+        self._values: Final = {one.state: dict(one.state.dict) for one in done}
+
+    def check(self, who: str, *done: Done) -> None:
+        """Warn of what was assigned to these since, for SQLAlchemy is going to forget it."""
+        for one in done:
+            known, now = self._values[one.state], one.state.dict
+            lost = [
+                name
+                for name in one.model.fields
+                if name in now
+                and (name not in known or now[name] is not known[name])
+                and name in one.state.committed_state
+            ]
+            if lost:
+                self._values[one.state] = dict(now)
+                warn(
+                    f"{who} set {', '.join(lost)} of {one.model.entity} {one.key} after it had "
+                    "been written, so that will not be saved: set it in a pre hook, or with SQL",
+                    LostAssignmentWarning,
+                )
 
 
 _RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
@@ -376,23 +432,29 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
 
 
 def _missing(model: Model, state: State, operation: Operation) -> set[str]:
-    names = (
-        model.fields
-        if operation is Operation.DELETE
-        else {*state.committed_state} & {*model.fields}
-    )
+    if operation is Operation.INSERT:
+        return set()
+    names = {*model.fields}
     if operation is Operation.UPDATE:
-        names = {*names, *model.volatile}
+        names &= {*state.committed_state, *model.volatile, *_columns_to_come(model, state)}
     return {name for name in names if not is_loaded(state, name)}
+
+
+def _columns_to_come(model: Model, state: State) -> Iterator[str]:
+    """The columns of relationships that were assigned to."""
+    for relationship, columns in model.many_to_one:
+        if relationship in state.committed_state:
+            for local, _ in columns:
+                yield local
 
 
 def _inserted(model: Model, state: State) -> tuple[dict[str, Delta], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
     deltas: dict[str, Delta] = {}
-    unread = []
+    unread, values = [], state.dict
     for name in model.fields:
-        if name in state.dict:
-            deltas[name] = Change(ABSENT, state.dict[name])
+        if name in values:
+            deltas[name] = Change(ABSENT, values[name])
         elif name in state.expired_attributes:
             deltas[name] = Change(ABSENT, UNKNOWN)
             unread.append(name)
@@ -422,9 +484,9 @@ def _written(one: Done, connection: Connection) -> Written:
     deltas: dict[str, Delta] = {}
     for name, delta in one.deltas.items():
         assert isinstance(delta, Change)
-        deltas[name] = Change(
-            model.logged(name, delta.old, dialect), model.logged(name, delta.new, dialect)
-        )
+        old, new = model.logged(name, delta.old, dialect), model.logged(name, delta.new, dialect)
+        unchanged = old is delta.old and new is delta.new
+        deltas[name] = delta if unchanged else Change(old, new)
     return Written(
         entity=model.entity,
         key=one.key,

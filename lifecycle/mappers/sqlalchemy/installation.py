@@ -28,6 +28,9 @@ from lifecycle.mappers.sqlalchemy.targets import (
 
 __all__ = ["SQLAlchemyMapper"]
 
+_OWNER: Final = "__lifecycle_owner__"
+"""Where a session, or a class of them, keeps a weak reference to who listens to it."""
+
 
 class SQLAlchemyMapper:
     """Sees the flushes of installed sessions, runs hooks around them and records them."""
@@ -64,10 +67,17 @@ class SQLAlchemyMapper:
                     "is: every write would be recorded twice. Install each session set-up once, "
                     "or uninstall the other first"
                 )
+        if getattr(sessions, _OWNER, lambda: None)() is not None:
+            release(sessions)
+            raise InstallError(
+                f"another Lifecycle is installed on {target!r}, or on sessions it shares with "
+                "others, so every write would be recorded twice: use that one, or uninstall it"
+            )
         self._listeners.listen(sessions)
         self._listeners.listen_to_mappers()
         if not event.contains(Mapper, "after_configured", self._check_later):
             event.listen(Mapper, "after_configured", self._check_later)
+        setattr(sessions, _OWNER, ref(self))
         self._installed.add(sessions)
 
     def uninstall(self, target: Any) -> None:
@@ -76,12 +86,17 @@ class SQLAlchemyMapper:
         if sessions not in self._installed:
             raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
         self._listeners.leave(sessions)
+        delattr(sessions, _OWNER)
         release(sessions)
         self._installed.discard(sessions)
         if not self._installed:
             self._listeners.leave_mappers()
             self._loading.forget()
             event.remove(Mapper, "after_configured", self._check_later)
+
+    def check(self, cls: type) -> None:
+        """Check what is declared for a class, and for those that inherit from it."""
+        self._models.check(cls)
 
     def subscribed(self) -> None:
         """There are new hooks: listen to the loads of classes that have load hooks now."""

@@ -71,13 +71,15 @@ class Loading:
             return
         if self._services.suppression.hooks:
             return
+        before = {
+            name: state.dict[name]
+            for name in model.fields
+            if name in state.dict and (names is None or name in names)
+        }
+        if names is not None and not before:
+            return  # met again by a query, with nothing to fill but relationships
         plan = self._services.dispatcher.plan(model.cls)
         if hooks := plan.get(Moment.PRE_LOAD):
-            before = {
-                name: state.dict[name]
-                for name in model.fields
-                if name in state.dict and (names is None or name in names)
-            }
             told = PreLoad(
                 state.obj(), dict(before), model.entity, model.stored_key(state), session
             )

@@ -46,7 +46,8 @@ class Model:
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper: Final = mapper
         self.cls: Final[type] = mapper.class_
-        self.entity: Final = entity_of(mapper.base_mapper.class_)
+        self.root: Final = _root(mapper)
+        self.entity: Final = entity_of(self.root)
         self.policy: Final[Policy] = policy_of(mapper.class_)
         self.fields: Final = {
             prop.key: _field(mapper, prop.key, prop.columns[0])
@@ -65,8 +66,7 @@ class Model:
 
     def key(self, state: InstanceState[Any]) -> str | None:
         """The text of an object's identity as its attributes have it; ``None`` while unknown."""
-        values = state.dict
-        identity = tuple(values.get(name) for name in self.identity)
+        identity = tuple(map(state.dict.get, self.identity))
         return None if identity == (None,) * len(identity) else key_text(identity)
 
     def stored_key(self, state: InstanceState[Any]) -> str | None:
@@ -88,6 +88,13 @@ class Model:
                 f"{self.entity}.{field} cannot be recorded: its column type refused the value "
                 f"({type(error).__name__})"
             ) from None  # the cause may quote the value
+
+
+def _root(mapper: Mapper[Any]) -> type:
+    """The class whose rows an object's key is unique among; concrete tables have their own."""
+    while mapper.inherits is not None and not mapper.concrete:
+        mapper = mapper.inherits
+    return mapper.class_
 
 
 def _field(mapper: Mapper[Any], name: str, column: Any) -> Field:

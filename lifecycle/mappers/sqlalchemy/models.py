@@ -45,7 +45,7 @@ class Models:
                     "name a mapped class"
                 )
             model = self._check(mapper)
-            self._services.entities.register(model.entity, mapper.base_mapper.class_)
+            self._services.entities.register(model.entity, model.root)
             self._registered[cls] = model
         return model
 
@@ -69,6 +69,15 @@ class Models:
                 model = self._check(mapper)
                 self._loading.watch(model)
                 self._tell_of(model)
+
+    def check(self, target: type) -> None:
+        """Check every configured class that is a target or inherits from it.
+
+        Raises ``ConfigurationError`` for the first one whose declarations cannot work.
+        """
+        for mapper in _configured_mappers():
+            if issubclass(mapper.class_, target):
+                self._check(mapper)
 
     def _check(self, mapper: Mapper[object]) -> Model:
         model = self._checked.get(mapper.class_)

@@ -8,6 +8,7 @@ magnitude cheaper than asking for attribute histories.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import is_
 from typing import Any
 
 from sqlalchemy.orm import InstanceState
@@ -16,6 +17,7 @@ from sqlalchemy.sql import ClauseElement
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.mappers.sqlalchemy.model import Field, Model
+from lifecycle.mappers.sqlalchemy.values import ATOMS
 from lifecycle.markers import ABSENT, UNKNOWN
 
 __all__ = [
@@ -38,6 +40,8 @@ Values = Mapping[str, Any]
 
 def is_expression(value: Any) -> bool:
     """Whether a value is SQL that the database is to work out."""
+    if type(value) in ATOMS:  # the common case, and asking an object for what it lacks is slow
+        return False
     return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
@@ -102,7 +106,16 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
 
 def removing(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
     """What the DELETE of an object takes away."""
-    return {name: Change(old_value(state, name, fetched), ABSENT) for name in model.fields}
+    values, committed = state.dict, state.committed_state
+    return {
+        name: Change(
+            values[name]
+            if name in values and name not in committed
+            else old_value(state, name, fetched),
+            ABSENT,
+        )
+        for name in model.fields
+    }
 
 
 def note(found: dict[str, Delta], field: Field, old: Any, new: Any) -> None:
@@ -137,21 +150,33 @@ def _column_of(target: Any, name: str) -> Any:
 class LiveObject:
     """An object about to be written, as a changeset sees it."""
 
-    __slots__ = ("_fetched", "_model", "_operation", "_state")
+    __slots__ = ("_fetched", "_found", "_looked_at", "_model", "_operation", "_state")
 
     def __init__(self, model: Model, state: State, operation: Operation, fetched: Values) -> None:
         self._model = model
         self._state = state
         self._operation = operation
         self._fetched = fetched
+        self._found: dict[str, Delta] = {}
+        self._looked_at: list[Any] = []
 
     def read(self) -> dict[str, Delta]:
         """The object's changes as they are now."""
         if self._operation is Operation.UPDATE:
-            return updating(self._model, self._state, self._fetched)
+            return self._updating()
         if self._operation is Operation.INSERT:
             return inserting(self._model, self._state)
         return removing(self._model, self._state, self._fetched)
+
+    def _updating(self) -> dict[str, Delta]:
+        """As `updating`, but not worked out again while all values are the very same objects."""
+        committed, values = self._state.committed_state, self._state.dict
+        now = [*committed, *committed.values(), *(values.get(name, NO_VALUE) for name in committed)]
+        known = len(now) == len(self._looked_at) and all(map(is_, now, self._looked_at))
+        if not known or not ATOMS.issuperset(map(type, now)):
+            self._looked_at = now
+            self._found = updating(self._model, self._state, self._fetched)
+        return self._found
 
     def write(self, field: str, value: Any) -> None:
         """Set a mapped attribute. Raises ``LookupError`` for a name that is not mapped."""

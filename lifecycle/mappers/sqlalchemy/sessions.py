@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Final
 from weakref import ref
@@ -18,7 +17,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.sql.dml import UpdateBase
 
 from lifecycle.changes import Operation
-from lifecycle.errors import UnrecordedWriteWarning
+from lifecycle.errors import UnrecordedWriteWarning, warn
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
@@ -86,8 +85,11 @@ class Listeners:
         return found
 
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
-        flush = self._in(session).flush = Flush(session, self._models, self._services)
+        here = self._in(session)
+        here.flush = None
+        flush = Flush(session, self._models, self._services, instances)
         flush.before()
+        here.flush = flush
 
     def _after_flush(self, session: Session, context: UOWTransaction) -> None:
         here = self._in(session)
@@ -104,7 +106,10 @@ class Listeners:
             here.aftermath.released(savepoint)
 
     def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is not None and not transaction.nested:
+            return  # that of one flush, inside the one that counts
         here = self._in(session)
+        here.flush = None  # left there if it failed
         here.transcript.ended(transaction)
         here.aftermath.ended(session, transaction)
 
@@ -120,12 +125,11 @@ class Listeners:
             and not self._services.suppression.audit
         ):
             verb = type(statement).__name__.lower()
-            warnings.warn(
+            warn(
                 f"session.execute({verb}({model.cls.__qualname__})) changes rows of "
                 f"{model.entity} that are not recorded: bulk statements pass the unit of work by. "
                 "Change the objects instead, or take the model out with @not_audited",
                 UnrecordedWriteWarning,
-                stacklevel=2,
             )
 
     def late(self, state: State, operation: Operation, moment: Moment) -> None:

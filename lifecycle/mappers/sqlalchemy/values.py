@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from sqlalchemy import Dialect, Enum, PickleType, TypeDecorator
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.types import TypeEngine
 
 from lifecycle import codec
+from lifecycle.markers import Marker
 
-__all__ = ["ToLog", "plain", "to_log"]
+__all__ = ["ATOMS", "ToLog", "plain", "to_log"]
 
 ToLog: TypeAlias = Callable[[Any, Dialect], Any]
 
@@ -39,41 +43,35 @@ def _processed(type_: Enum | PickleType, value: Any, dialect: Dialect) -> Any:
 
 def plain(value: Any) -> Any:
     """A value made of plain containers, not shared with the live object."""
-    copy = _PLAIN.get(type(value))
-    if copy is not None:
-        return copy(value)
+    if type(value) in ATOMS:
+        return value
     if isinstance(value, dict):
-        return _plain_dict(value)
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return _plain_list(value)
+        return [plain(item) for item in value]
     if isinstance(value, set):
         return set(value)
     return value
 
 
-def _same_value(value: Any) -> Any:
-    return value
-
-
-def _plain_dict(value: dict[Any, Any]) -> dict[Any, Any]:
-    return {key: plain(item) for key, item in value.items()}
-
-
-def _plain_list(value: list[Any]) -> list[Any]:
-    return [plain(item) for item in value]
-
-
-_PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
-    type(None): _same_value,
-    bool: _same_value,
-    int: _same_value,
-    float: _same_value,
-    str: _same_value,
-    bytes: _same_value,
-    dict: _plain_dict,
-    list: _plain_list,
-    set: set,
-}
+ATOMS: Final = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        str,
+        bytes,
+        Decimal,
+        datetime,
+        date,
+        time,
+        timedelta,
+        UUID,
+        Marker,
+    }
+)
+"""Types of values that nobody can change in place."""
 
 
 def _range_to_json(value: Range[Any]) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""What hooks cost: where there are none, and ten of them beside their own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, Final
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
+
+from lifecycle import Lifecycle
+from lifecycle.changes import ChangeSet, Operation
+from lifecycle.dispatch import Dispatcher, run, settle
+from lifecycle.hooks import Hook, pre_update
+from lifecycle.mappers.sqlalchemy.flush import Flush
+from lifecycle.mappers.sqlalchemy.loading import Loading
+from lifecycle.mappers.sqlalchemy.model import Model
+from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.reading import LiveObject
+from lifecycle.moments import Moment, PreUpdate
+from tests.bench.measuring import Figure, per_call, progress, spread
+from tests.bench.models import Item, change, items, sessions
+
+__all__ = ["figures"]
+
+_MODEL: Final = Model(Item.__mapper__)
+
+
+def figures(engine: Engine, quick: bool) -> Iterator[Figure]:
+    """The lines about hooks."""
+    repeats, calls = (5, 500) if quick else (21, 5_000)
+    with sessions("plain", engine) as factory, factory.begin() as session:
+        session.add_all(items(1_000))
+        session.flush()
+        for item in session.query(Item):
+            change(item)
+        progress("hooks: objects that have none")
+        yield from _without(session, calls, repeats)
+        progress("hooks: ten for one event")
+        yield from _ten(next(iter(session.dirty)), calls // 10, repeats)
+        session.rollback()
+
+
+def _without(session: Session, calls: int, repeats: int) -> Iterator[Figure]:
+    services = Lifecycle(audit="marked")._services
+    models = Models(services, Loading(services, lambda session: True))
+    plan, concerned, moment = services.dispatcher.plan, models.concerned, Moment.PRE_UPDATE
+
+    def wanted() -> object:
+        return concerned(Item) and plan(Item).get(moment)
+
+    yield _figure(
+        "no hooks: plan of the class, hooks of the moment",
+        per_call(lambda: plan(Item).get(moment), _nothing, calls * 10, repeats),
+        "per object and moment, < 100 ns",
+    )
+    yield _figure(
+        "no hooks, no audit: whether a flush needs to look at the object",
+        per_call(wanted, _nothing, calls * 10, repeats),
+    )
+    dirty = len(session.dirty)
+    before = per_call(lambda: Flush(session, models, services).before(), _nothing, 5, repeats)
+    yield _figure(
+        f"no hooks, no audit: all before a flush of {dirty:,} objects, per object",
+        [taken / dirty for taken in before],
+    )
+
+
+def _nothing() -> None: ...
+
+
+def _ten(item: Any, calls: int, repeats: int) -> Iterator[Figure]:
+    functions = [_empty() for _ in range(10)]
+    dispatcher = Dispatcher()
+    for function in functions:
+        dispatcher.subscribe(function)
+    hooks = dispatcher.plan(Item)[Moment.PRE_UPDATE]
+    event = _event(item)
+
+    def own() -> None:
+        for function in functions:
+            function(event)
+
+    def making_and_own() -> None:
+        told = _event(item)
+        for function in functions:
+            function(told)
+
+    yield _figure(
+        "ten hooks: run", per_call(lambda: run(hooks, event), own, calls, repeats), "< 2,000 ns"
+    )
+    yield _figure(
+        "ten hooks: settle, when the object is new to them",
+        per_call(lambda: settle(hooks, _event(item), {}), making_and_own, calls, repeats),
+    )
+    seen: dict[Hook, Any] = {}
+    settle(hooks, _event(item), seen)
+    yield _figure(
+        "ten hooks: settle, when they have seen it",
+        per_call(lambda: settle(hooks, _event(item), seen), lambda: _event(item), calls, repeats),
+    )
+
+
+def _empty() -> Any:
+    @pre_update(Item)
+    def empty(event: PreUpdate) -> None:
+        pass
+
+    return empty
+
+
+def _event(item: Any) -> PreUpdate:
+    state, operation = instance_state(item), Operation.UPDATE
+    live = LiveObject(_MODEL, state, operation, {})
+    return PreUpdate(item, ChangeSet(operation=operation, live=live), "Item", "1")
+
+
+def _figure(what: str, times: list[float], reach: str = "") -> Figure:
+    return Figure(
+        section="hooks",
+        what=what,
+        value=median(times),
+        unit="ns",
+        spread=spread(times),
+        reach=reach,
+    )
