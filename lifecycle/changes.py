@@ -228,12 +228,14 @@ class ChangeSet(Mapping[str, Delta]):
         self._live.write(field, value)
         self.refresh()
 
-    def refresh(self) -> bool:
-        """Read a live changeset again from its object; returns whether it may be another now."""
-        before = self._deltas
+    def refresh(self) -> None:
+        """Read a live changeset again from its object; of a frozen one, nothing."""
         if self._live is not None:
             self._deltas = self._live.read()
-        return self._deltas is not before
+
+    def as_read(self) -> Mapping[str, Delta]:
+        """The changes as last read: the same mapping for as long as nothing was found changed."""
+        return self._deltas
 
     def freeze(self) -> ChangeSet:
         """Make it plain data for good, and return it."""

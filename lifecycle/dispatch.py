@@ -157,8 +157,10 @@ def settle(
         known = seen.get(hook)
         if known is now or known == now:
             continue
+        before = changes.as_read()
         if call(hook, event, await_):
-            if changes.refresh():
+            changes.refresh()
+            if changes.as_read() is not before:
                 now = _copied(changes)
             ran.append(hook)
         seen[hook] = now

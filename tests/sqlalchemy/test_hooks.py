@@ -303,6 +303,27 @@ def test_a_hook_is_not_called_again_for_what_it_did_itself(
     assert recorded()[0][3]["name"] == Change(ABSENT, "Eve!")
 
 
+def test_a_hook_that_sets_a_value_is_not_called_again_for_it(
+    base: type[DeclarativeBase], start: Start, seen: list[Any]
+) -> None:
+    """Of an update as of an insert, and whichever way it sets the value."""
+
+    class Setting:
+        @pre_persist
+        @pre_update(when="name")
+        def nickname(self, event: Any) -> None:
+            seen.append(event.moment)
+            event.changes.set("nick", f"{event.changes.new('name')}y")
+
+    user, factory = user_model(base, Setting), start()
+    with factory.begin() as session:
+        eve = user(name="Eve")
+        session.add(eve)
+        session.flush()
+        eve.name = "Bob"
+    assert seen == ["pre_persist", "pre_update"]
+
+
 def test_objects_added_by_a_hook_get_their_own_hooks(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, UOWTransaction
@@ -57,6 +57,10 @@ _PENDING: Final = {
 }
 """Where a session keeps what it is going to write."""
 
+_Hooked: TypeAlias = "tuple[Model | None, tuple[Hook, ...]]"
+
+_NO_HOOKS: Final[_Hooked] = (None, ())
+
 
 class Done(NamedTuple):
     """What the flush did to one object, and which of its values the database still has to tell."""
@@ -89,6 +93,7 @@ class Flush:
         self._fetched: dict[State, dict[str, Any]] = {}
         self._noted: dict[State, dict[str, Any]] = {}
         self._seen: dict[tuple[State, Operation], Seen] = {}
+        self._listed: dict[Operation, list[Any]] | None = None
 
     # --- before ---
 
@@ -102,11 +107,12 @@ class Flush:
             self._settle()
         if hooks := of_flushes.get(Moment.ON_FLUSH):
             run(hooks, OnFlush(self._session, tuple(self._pending_events())), await_hook)
+            self._listed = None
             self._fetch_missing()
             self._count_as_seen()
-        for operation, instance in self._pending():
+        for instance in self._pending()[Operation.UPDATE]:
             model = self._models.concerned(type(instance))
-            if model is not None and operation is Operation.UPDATE:
+            if model is not None:
                 self._note_volatile(model, instance_state(instance))
 
     def _settle(self) -> None:
@@ -121,15 +127,27 @@ class Flush:
         )
 
     def _pass(self) -> Iterator[str]:
-        for operation, instance in self._pending():
-            model = self._models.concerned(type(instance))
-            if model is None:
+        for operation in _PENDING:
+            instances = self._pending()[operation]
+            hooked = self._hooked(instances, PRE[operation])
+            if not hooked:
                 continue
-            hooks = self._services.dispatcher.plan(model.cls).get(PRE[operation])
-            if hooks:
-                event = self._pre_event(model, instance_state(instance), operation)
-                for hook in self._show(hooks, event, instance_state(instance)):
-                    yield f"{hook.name} of {event.subject}"
+            for instance in instances:
+                model, hooks = hooked.get(type(instance), _NO_HOOKS)
+                if model is not None:
+                    event = self._pre_event(model, instance_state(instance), operation)
+                    for hook in self._show(hooks, event, instance_state(instance)):
+                        self._listed = None  # it may have added, deleted or changed anything
+                        yield f"{hook.name} of {event.subject}"
+
+    def _hooked(self, instances: list[Any], moment: Moment) -> dict[type, _Hooked]:
+        """The classes among these that have hooks at a moment: asked by class, not by object."""
+        plan = self._services.dispatcher.plan
+        return {
+            cls: (self._models.get(cls), hooks)
+            for cls in set(map(type, instances))
+            if (hooks := plan(cls).get(moment))
+        }
 
     def _pre_event(
         self, model: Model, state: State, operation: Operation, late: bool = False
@@ -179,29 +197,43 @@ class Flush:
 
     def _pending_events(self) -> Iterator[ChangeEvent]:
         """What is about to be written, of the models anybody cares about."""
-        for operation, instance in self._pending():
+        for operation, instance in self._each_pending():
             model = self._models.concerned(type(instance))
             if model is not None:
                 event = self._pre_event(model, instance_state(instance), operation)
                 if event.changes or operation is not Operation.UPDATE:
                     yield event
 
-    def _pending(self) -> Iterator[tuple[Operation, Any]]:
-        """What the flush will write, as far as the session knows; it deletes orphans by itself."""
-        session, only = self._session, self._only
-        for operation, name in _PENDING.items():
-            for instance in list(getattr(session, name)):
-                state = instance_state(instance)
-                if only is not None and state not in only:
-                    continue
-                if operation is Operation.UPDATE and state.mapper._is_orphan(state):
-                    continue
+    def _pending(self) -> dict[Operation, list[Any]]:
+        """What the flush will write, as far as the session knows; it deletes orphans by itself.
+
+        Listed once for as long as no hook has run, for the session works its lists out every time.
+        """
+        if self._listed is None:
+            self._listed = {
+                operation: [
+                    instance
+                    for instance in getattr(self._session, name)
+                    if self._will_write(instance_state(instance), operation)
+                ]
+                for operation, name in _PENDING.items()
+            }
+        return self._listed
+
+    def _will_write(self, state: State, operation: Operation) -> bool:
+        if self._only is not None and state not in self._only:
+            return False
+        return operation is not Operation.UPDATE or not state.mapper._is_orphan(state)
+
+    def _each_pending(self) -> Iterator[tuple[Operation, Any]]:
+        for operation, instances in self._pending().items():
+            for instance in instances:
                 yield operation, instance
 
     def _fetch_missing(self) -> None:
         """Read old values that are about to be overwritten or deleted and are not in memory."""
         missing: dict[Model, dict[State, set[str]]] = {}
-        for operation, instance in self._pending():
+        for operation, instance in self._each_pending():
             state = instance_state(instance)
             model = self._models.concerned(type(instance))
             if model is None or state in self._fetched:

@@ -8,7 +8,6 @@ magnitude cheaper than asking for attribute histories.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from operator import is_
 from typing import Any
 
 from sqlalchemy.orm import InstanceState
@@ -150,7 +149,7 @@ def _column_of(target: Any, name: str) -> Any:
 class LiveObject:
     """An object about to be written, as a changeset sees it."""
 
-    __slots__ = ("_fetched", "_found", "_looked_at", "_model", "_operation", "_state")
+    __slots__ = ("_committed", "_fetched", "_found", "_model", "_operation", "_state", "_values")
 
     def __init__(self, model: Model, state: State, operation: Operation, fetched: Values) -> None:
         self._model = model
@@ -158,25 +157,38 @@ class LiveObject:
         self._operation = operation
         self._fetched = fetched
         self._found: dict[str, Delta] = {}
-        self._looked_at: list[Any] = []
+        self._committed = 0
+        self._values: dict[str, Any] | None = None
 
     def read(self) -> dict[str, Delta]:
-        """The object's changes as they are now."""
+        """The object's changes as they are now; the same dict while nothing was assigned."""
+        if not self._is_as_before():
+            self._found = self._work_out()
+            self._remember()
+        return self._found
+
+    def _is_as_before(self) -> bool:
+        values = self._state.dict
+        if self._values is None or len(self._state.committed_state) != self._committed:
+            return False
+        try:
+            return values == self._values
+        except Exception:  # a value, such as an array, that cannot say whether it equals another
+            return False
+
+    def _remember(self) -> None:
+        """Keep the values, unless one of them could be changed in place without a trace."""
+        values = self._state.dict
+        kinds = {type(values[name]) for name in self._model.fields if name in values}
+        self._values = dict(values) if kinds <= ATOMS else None
+        self._committed = len(self._state.committed_state)
+
+    def _work_out(self) -> dict[str, Delta]:
         if self._operation is Operation.UPDATE:
-            return self._updating()
+            return updating(self._model, self._state, self._fetched)
         if self._operation is Operation.INSERT:
             return inserting(self._model, self._state)
         return removing(self._model, self._state, self._fetched)
-
-    def _updating(self) -> dict[str, Delta]:
-        """As `updating`, but not worked out again while all values are the very same objects."""
-        committed, values = self._state.committed_state, self._state.dict
-        now = [*committed, *committed.values(), *(values.get(name, NO_VALUE) for name in committed)]
-        known = len(now) == len(self._looked_at) and all(map(is_, now, self._looked_at))
-        if not known or not ATOMS.issuperset(map(type, now)):
-            self._looked_at = now
-            self._found = updating(self._model, self._state, self._fetched)
-        return self._found
 
     def write(self, field: str, value: Any) -> None:
         """Set a mapped attribute. Raises ``LookupError`` for a name that is not mapped."""
