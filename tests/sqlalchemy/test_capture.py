@@ -26,7 +26,7 @@ from sqlalchemy.orm import (
 from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited
 from lifecycle.changes import ListEdit, Operation, Splice
 from lifecycle.errors import RecordingError
-from lifecycle.mappers.sqlalchemy.flush import Done, moves_in_order
+from lifecycle.mappers.sqlalchemy.outcome import Done, moves_in_order
 
 Start = Callable[[], sessionmaker[Session]]
 Recorded = Callable[[], list[tuple[Any, ...]]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, UOWTransaction
@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.dispatch import Seen, call, run, settle
-from lifecycle.errors import HookLoopError, LostAssignmentWarning, RecordingError, warn
+from lifecycle.errors import HookLoopError, LostAssignmentWarning, warn
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath, Happened
@@ -19,10 +19,18 @@ from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.fetching import fetch_before, fetch_columns
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.outcome import (
+    Done,
+    as_written,
+    complete,
+    inserted,
+    moves_in_order,
+    replay_order,
+    turn_into_update,
+)
 from lifecycle.mappers.sqlalchemy.reading import (
     LiveObject,
     State,
-    Values,
     is_expression,
     is_loaded,
     note,
@@ -32,7 +40,7 @@ from lifecycle.mappers.sqlalchemy.reading import (
     updating,
 )
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
-from lifecycle.markers import ABSENT, UNKNOWN
+from lifecycle.markers import UNKNOWN
 from lifecycle.moments import (
     CHANGE_EVENTS,
     POST,
@@ -60,18 +68,6 @@ _PENDING: Final = {
 _Hooked: TypeAlias = "tuple[Model | None, tuple[Hook, ...]]"
 
 _NO_HOOKS: Final[_Hooked] = (None, ())
-
-
-class Done(NamedTuple):
-    """What the flush did to one object, and which of its values the database still has to tell."""
-
-    model: Model
-    state: State
-    operation: Operation
-    deltas: dict[str, Delta]
-    unread: tuple[str, ...]
-    key: str
-    former_key: str | None
 
 
 class Flush:
@@ -276,7 +272,7 @@ class Flush:
             if self._services.recorder.wants(one.model.policy):
                 connection = connections.get(one.model) or self._connection(one.model)
                 connections[one.model] = connection
-                by_connection.setdefault(connection, []).append(_written(one, connection))
+                by_connection.setdefault(connection, []).append(as_written(one, connection))
         for connection, written in by_connection.items():
             transcript.write(self._session, connection, written)
 
@@ -306,7 +302,7 @@ class Flush:
             if (one := self._one_done(model, state, is_delete, list_only, replaced)) is not None
         ]
         yield from moves_in_order([one for one in done if one.former_key is not None])
-        yield from sorted((one for one in done if one.former_key is None), key=_order)
+        yield from sorted((one for one in done if one.former_key is None), key=replay_order)
 
     def _one_done(
         self,
@@ -324,11 +320,11 @@ class Flush:
             return Done(model, state, Operation.DELETE, deltas, (), stored_key, None)
         assert key is not None  # the flush has given it one
         if stored_key is None:
-            deltas, unread = _inserted(model, state)
+            deltas, unread = inserted(model, state)
             old = replaced.get((model.entity, key))
             if old is None:
                 return Done(model, state, Operation.INSERT, deltas, unread, key, None)
-            _onto(model, deltas, removing(model, old, self._fetched.get(old, {})))
+            turn_into_update(model, deltas, removing(model, old, self._fetched.get(old, {})))
             return Done(model, state, Operation.UPDATE, deltas, unread, key, None)
         deltas = updated(model, state, fetched)
         unread = () if list_only else self._volatile(model, state, deltas)
@@ -363,7 +359,7 @@ class Flush:
         for model, ones in by_model.items():
             names = sorted({name for one in ones.values() for name in one.unread})
             for identity, values in fetch_columns(self._connection(model), model, names, ones):
-                _complete(ones[identity], values)
+                complete(ones[identity], values)
 
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
@@ -436,33 +432,6 @@ class WrittenValues:
                 )
 
 
-_RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
-
-
-def _order(one: Done) -> tuple[int, int, str, str]:
-    """Inserts as they were added, then updates, then deletes."""
-    added = one.state.insert_order or 0 if one.operation is Operation.INSERT else 0
-    return _RANK[one.operation], added, one.model.entity, one.key
-
-
-def moves_in_order(moves: list[Done]) -> Iterator[Done]:
-    """Changes of keys, each after the one that gives its new key up.
-
-    Raises ``RecordingError`` when objects exchange their keys, which no order can tell.
-    """
-    waiting = {(one.model.entity, one.former_key): one for one in moves}
-    while waiting:
-        free = [one for one in waiting.values() if (one.model.entity, one.key) not in waiting]
-        if not free:
-            raise RecordingError(
-                f"{', '.join(f'{entity} {key}' for entity, key in waiting)} exchange their keys in "
-                "one flush, which the log cannot tell: move one of them to a free key and flush"
-            )
-        for one in sorted(free, key=_order):
-            del waiting[one.model.entity, one.former_key]
-            yield one
-
-
 def _missing(model: Model, state: State, operation: Operation) -> set[str]:
     if operation is Operation.INSERT:
         return set()
@@ -478,52 +447,3 @@ def _columns_to_come(model: Model, state: State) -> Iterator[str]:
         if relationship in state.committed_state:
             for local, _ in columns:
                 yield local
-
-
-def _inserted(model: Model, state: State) -> tuple[dict[str, Delta], tuple[str, ...]]:
-    """What an INSERT wrote, and the fields whose value the database worked out."""
-    deltas: dict[str, Delta] = {}
-    unread, values = [], state.dict
-    for name in model.fields:
-        if name in values:
-            deltas[name] = Change(ABSENT, values[name])
-        elif name in state.expired_attributes:
-            deltas[name] = Change(ABSENT, UNKNOWN)
-            unread.append(name)
-        else:
-            deltas[name] = Change(ABSENT, None)
-    return deltas, tuple(unread)
-
-
-def _onto(model: Model, deltas: dict[str, Delta], removed: dict[str, Delta]) -> None:
-    """Turn an INSERT that took the place of a deleted row, as an UPDATE, into its difference."""
-    for name, field in model.fields.items():
-        old, new = removed[name], deltas.pop(name)
-        assert isinstance(old, Change)
-        assert isinstance(new, Change)
-        note(deltas, field, old.old, new.new)
-
-
-def _complete(one: Done, values: Values) -> None:
-    for name in one.unread:
-        delta = one.deltas.get(name)
-        old = delta.old if isinstance(delta, Change) else UNKNOWN
-        note(one.deltas, one.model.fields[name], old, values[name])
-
-
-def _written(one: Done, connection: Connection) -> Written:
-    model, dialect = one.model, connection.dialect
-    deltas: dict[str, Delta] = {}
-    for name, delta in one.deltas.items():
-        assert isinstance(delta, Change)
-        old, new = model.logged(name, delta.old, dialect), model.logged(name, delta.new, dialect)
-        unchanged = old is delta.old and new is delta.new
-        deltas[name] = delta if unchanged else Change(old, new)
-    return Written(
-        entity=model.entity,
-        key=one.key,
-        former_key=one.former_key,
-        changes=ChangeSet(deltas, one.operation),
-        policy=model.policy,
-        label=model.policy.label_of(one.state.obj()),
-    )
