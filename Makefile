@@ -5,12 +5,16 @@ SQLALCHEMY ?= 2.1
 VENV ?= .venv
 REPO ?= .
 PORT ?= 8000
+N ?= 10000
+SEED ?= 1
+DATABASE ?= all
+ARGS ?=
 
 BIN := $(VENV)/bin
 # Named after the choices made, so that another choice makes another environment.
 STAMP := $(VENV)/.made-with-python-$(subst /,_,$(PYTHON))-sqlalchemy-$(SQLALCHEMY)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench soak clean
 
 help: ## list the targets (default)
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/make \1\t\2/p' Makefile | expand -t 13
@@ -20,6 +24,10 @@ help: ## list the targets (default)
 	@echo "VENV=folder          where the environment goes (default: .venv)"
 	@echo "REPO=folder          the git repository that make demo replays (default: this one)"
 	@echo "PORT=8001            where make demo serves the pages (default: 8000)"
+	@echo "N=100000             how many transactions make soak does on each database (default: 10000)"
+	@echo "SEED=1               where make soak starts"
+	@echo "DATABASE=sqlite      where make soak and make bench run (default: all)"
+	@echo "ARGS=--help          what else make bench is told, such as ARGS='--load flush --rounds 3'"
 	@echo "MONGODB_URI=uri      the MongoDB that make demo uses (default: it starts its own)"
 
 demo: $(STAMP) ## replay a git repository, check the log against git, serve the pages
@@ -34,8 +42,11 @@ check: $(STAMP) ## check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure what hooks and the log cost
-	@$(BIN)/python -m tests.bench
+bench: $(STAMP)-bench ## measure what hooks and the log cost, beside other audit logs
+	@$(BIN)/python -m tests.bench --database $(DATABASE) $(ARGS)
+
+soak: $(STAMP) ## run the random workload for long: its log has to be its tables
+	@$(BIN)/python -m tests.workload --transactions $(N) --seed $(SEED) --database $(DATABASE)
 
 clean: ## remove the environment, the databases of make demo and what the tools left behind
 	@$(REMOVE_VENV)
@@ -50,6 +61,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@sed 's/^sqlalchemy==2\.1.*/sqlalchemy==$(SQLALCHEMY_$(SQLALCHEMY))/' constraints.txt \
 	    > $(VENV)/constraints.txt
 	@$(INSTALL) -c $(VENV)/constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(STAMP)-bench: $(STAMP)
+	@$(INSTALL) -c $(VENV)/constraints.txt -e '.[bench]'
 	@touch $@
 
 # constraints.txt pins the newest line of SQLAlchemy; here is the pin of each.

@@ -23,6 +23,7 @@ VERBS: Final = {
     Operation.INSERT: "created",
     Operation.UPDATE: "updated",
     Operation.DELETE: "deleted",
+    Operation.BULK: "changed in bulk",
 }
 """How the pages call the operations."""
 

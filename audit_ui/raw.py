@@ -23,7 +23,9 @@ def raw_json(record: Record) -> str:
             "key": record.key,
             "former_key": record.former_key,
             "label": record.label,
+            "error": record.error,
             "operation": str(record.operation),
+            "cause": record.cause,
             "format": record.format,
             "changes": _changes(record.changes),
             "revision": {

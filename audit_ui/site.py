@@ -17,7 +17,7 @@ from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS
 from audit_ui.links import Links
-from audit_ui.text import one_line, shortened, visible
+from audit_ui.text import breakable, one_line, shortened, visible
 from lifecycle.audit.store import AuditStore
 
 __all__ = ["Site"]
@@ -43,7 +43,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(brief=brief, presets=PRESETS, verbs=VERBS)
-    environment.filters.update(one_line=one_line, shortened=shortened)
+    environment.filters.update(breakable=breakable, one_line=one_line, shortened=shortened)
     return environment
 
 

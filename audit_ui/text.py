@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["one_line", "shortened", "spaces_shown", "visible"]
+from markupsafe import Markup, escape
+
+__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "visible"]
 
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"  # control characters, except tab and newline
@@ -25,6 +27,11 @@ def _picture(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else f"⟨U+{code:04X}⟩"
+
+
+def breakable(name: str) -> Markup:
+    """The name with places where a line may break: after each underscore."""
+    return escape(visible(name)).replace("_", Markup("_<wbr>"))
 
 
 def spaces_shown(text: str) -> str:

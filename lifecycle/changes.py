@@ -63,6 +63,8 @@ class Operation(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
+    BULK = "bulk"
+    """A statement changed rows that were not told apart; its record has no key of an object."""
 
 
 def diff(
@@ -112,9 +114,10 @@ class ChangeSet(Mapping[str, Delta]):
     Once written it is frozen.
     """
 
-    __slots__ = ("_deltas", "_live", "operation")
+    __slots__ = ("_deltas", "_live", "_state", "operation")
 
     operation: Operation
+    _deltas: dict[str, Delta]
 
     def __init__(
         self,
@@ -123,9 +126,38 @@ class ChangeSet(Mapping[str, Delta]):
         *,
         live: Live | None = None,
     ) -> None:
-        self.operation = Operation(operation)
+        self.operation = operation if type(operation) is Operation else Operation(operation)
         self._live = live
-        self._deltas: dict[str, Delta] = dict(deltas or {}) if live is None else live.read()
+        self._state: Mapping[str, Any] | None = None
+        self._deltas = dict(deltas or {}) if live is None else live.read()
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any], operation: Operation) -> ChangeSet:
+        """The INSERT or DELETE of an object, by the values it brings or takes away.
+
+        Equal to the changeset of a `Change` for each field, which are made only when asked for.
+        ``state`` is kept, not copied.
+        """
+        if operation is not Operation.INSERT and operation is not Operation.DELETE:
+            raise ValueError(f"the {operation} of an object is not told by one state of it")
+        made = cls.__new__(cls)
+        made.operation, made._live, made._state = operation, None, state
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        # Runs once for what `of_state` made, and never for anything else.
+        if name != "_deltas" or self._state is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if self.operation is Operation.INSERT:
+            self._deltas = {path: Change(ABSENT, value) for path, value in self._state.items()}
+        else:
+            self._deltas = {path: Change(value, ABSENT) for path, value in self._state.items()}
+        return self._deltas
+
+    @property
+    def state(self) -> Mapping[str, Any] | None:
+        """The values an INSERT brings, or a DELETE takes away, when it was made `of_state`."""
+        return self._state
 
     # reading
 
@@ -171,7 +203,7 @@ class ChangeSet(Mapping[str, Delta]):
         return iter(self._deltas)
 
     def __len__(self) -> int:
-        return len(self._deltas)
+        return len(self._deltas if self._state is None else self._state)
 
     def items(self) -> ItemsView[str, Delta]:
         """The paths with what happened there."""
@@ -228,13 +260,17 @@ class ChangeSet(Mapping[str, Delta]):
         self._live.write(field, value)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read a live changeset again from its object; of a frozen one, nothing."""
+    def refresh(self) -> Mapping[str, Delta]:
+        """Read a live changeset again from its object; a frozen one stays as it is.
+
+        Returns the changes: the same mapping for as long as nothing is found changed.
+        """
         if self._live is not None:
             self._deltas = self._live.read()
+        return self._deltas
 
     def as_read(self) -> Mapping[str, Delta]:
-        """The changes as last read: the same mapping for as long as nothing was found changed."""
+        """The changes as they were last read."""
         return self._deltas
 
     def freeze(self) -> ChangeSet:
@@ -293,10 +329,18 @@ class ChangeSet(Mapping[str, Delta]):
 
     def compacted(self) -> ChangeSet:
         """The same with whole maps, lists and sets taken apart where that is smaller."""
+        if self._state is not None:
+            return self
+        for delta in self._deltas.values():
+            if type(delta) is Change and isinstance(delta.old, _CONTAINERS):
+                break
+        else:
+            return self
         out: dict[str, Delta] = {}
         for path, delta in self._deltas.items():
             if isinstance(delta, Change) and isinstance(delta.old, _CONTAINERS):
-                out |= differences(tuple(split_path(path)), delta.old, delta.new) or {path: delta}
+                found = differences(tuple(split_path(path)), delta.old, delta.new)
+                out |= found or {path: delta}
             else:
                 out[path] = delta
         return ChangeSet(out, self.operation)

@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag
 from typing import Any, Final, TypeAlias
@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "dumps",
     "encode",
+    "encode_each",
     "from_text",
     "is_text",
     "kind_of",
@@ -92,6 +93,26 @@ def encode(value: Any) -> Any:
     """
     try:
         return _encode(value, _DEEPEST)
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def encode_each(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for each of some values, under the names they have. Raises as `encode`."""
+    try:
+        # What JSON has a type for needs no call; this runs for every recorded row.
+        return {
+            name: value
+            if ((kind := type(value)) is str and value.isascii())
+            or kind is bool
+            or value is None
+            or (kind is int and _SMALLEST <= value <= _LARGEST)
+            or (kind is float and math.isfinite(value))
+            else {"$decimal": str(value)}
+            if kind is Decimal
+            else _encode(value, _DEEPEST)
+            for name, value in values.items()
+        }
     except RecursionError:
         raise _too_deep() from None
 
@@ -319,6 +340,8 @@ def _encode_bytes(value: bytes | bytearray, room: int) -> Any:
 def _encode_moment(kind: type[datetime] | type[time], value: Any) -> Any:
     """A date with time, or a time, in ISO form; with a named zone or a fold, an object of them."""
     zone = value.tzinfo
+    if (zone is None or type(zone) is timezone) and not value.fold:
+        return kind.isoformat(value)
     parts: dict[str, Any] = {}
     if isinstance(zone, ZoneInfo) and zone.key is not None:
         parts["zone"] = zone.key
@@ -357,7 +380,11 @@ _known: Final[dict[type, _Encoder]] = {
     tuple: _tagged("$tuple", _encode_items),
     set: _tagged("$set", _encode_set),
     frozenset: _tagged("$frozenset", _encode_set),
-    datetime: lambda value, room: {"$date": _encode_moment(datetime, value)},
+    datetime: lambda value, room: {
+        "$date": value.isoformat()
+        if value.tzinfo is UTC and type(value) is datetime and not value.fold
+        else _encode_moment(datetime, value)
+    },
     date: lambda value, room: {"$day": date.isoformat(value)},
     time: lambda value, room: {"$time": _encode_moment(time, value)},
     timedelta: lambda value, room: {"$timedelta": [value.days, value.seconds, value.microseconds]},

@@ -3,11 +3,17 @@
 ``when="status"`` and its kin make these; they are joined with ``&``, ``|`` and ``~``. A condition
 is evaluated just before its hook, so it sees what earlier hooks have set, and evaluates no more of
 itself than it needs.
+
+``was`` and ``becomes`` compare the value at a field or path as a whole. Where a map, list or set
+changed only inside, as embedded documents do, its whole value is ``UNKNOWN``: it is no other single
+value, and whether it is a given map, list or set is an error rather than a guess. Ask about a path
+inside it, such as ``when="address.zip"``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -82,6 +88,35 @@ def _is_equal(value: Any, wanted: Any) -> bool:
         return False
 
 
+_EDITED: Final = Change(UNKNOWN, UNKNOWN)
+
+
+def _whole(changes: ChangeSet, field: str, wanted: Any) -> Change | None:
+    """What became of the whole value at a field or path, ``None`` when it did not change.
+
+    Raises ``HookDefinitionError`` where only edits are known and it could be what is wanted.
+    """
+    delta = changes.get(field)
+    if isinstance(delta, Change):
+        return delta
+    if not changes.touches(field):
+        return None
+    is_container = any(path == field or path.startswith(f"{field}.") for path in changes)
+    if _matches(UNKNOWN, wanted) or (is_container and not _has_parts(wanted)):
+        return _EDITED
+    raise HookDefinitionError(
+        f"was= or becomes= asks for the whole of {field!r}, and only edits are known "
+        f"(changed: {', '.join(changes)}): ask about a path that changes as a whole, "
+        f"or give when={field!r} alone and compare in the hook"
+    )
+
+
+def _has_parts(wanted: Any) -> bool:
+    if isinstance(wanted, AnyOf):
+        return any(map(_has_parts, wanted.values))
+    return isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes)
+
+
 @dataclass(frozen=True, slots=True)
 class Changed(Condition):
     """The value at a field or path changes."""
@@ -96,57 +131,48 @@ class Changed(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class Was(Condition):
+class Was(Changed):
     """The value at a field or path changes, from this one (or one of `any_of` these)."""
 
-    field: str
     value: Any
 
     def holds(self, changes: ChangeSet) -> bool:
-        delta = changes.get(self.field)
-        return isinstance(delta, Change) and _matches(delta.old, self.value)
-
-    def fields(self) -> frozenset[str]:
-        return frozenset({self.field})
+        delta = _whole(changes, self.field, self.value)
+        return delta is not None and _matches(delta.old, self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Becomes(Condition):
+class Becomes(Changed):
     """The value at a field or path changes, to this one (or one of `any_of` these)."""
 
-    field: str
     value: Any
 
     def holds(self, changes: ChangeSet) -> bool:
-        delta = changes.get(self.field)
-        return isinstance(delta, Change) and _matches(delta.new, self.value)
-
-    def fields(self) -> frozenset[str]:
-        return frozenset({self.field})
+        delta = _whole(changes, self.field, self.value)
+        return delta is not None and _matches(delta.new, self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class _Both(Condition):
+class _Joined(Condition):
     left: Condition
     right: Condition
+
+    def fields(self) -> frozenset[str]:
+        return self.left.fields() | self.right.fields()
+
+
+class _Both(_Joined):
+    __slots__ = ()
 
     def holds(self, changes: ChangeSet) -> bool:
         return self.left.holds(changes) and self.right.holds(changes)
 
-    def fields(self) -> frozenset[str]:
-        return self.left.fields() | self.right.fields()
 
-
-@dataclass(frozen=True, slots=True)
-class _Either(Condition):
-    left: Condition
-    right: Condition
+class _Either(_Joined):
+    __slots__ = ()
 
     def holds(self, changes: ChangeSet) -> bool:
         return self.left.holds(changes) or self.right.holds(changes)
-
-    def fields(self) -> frozenset[str]:
-        return self.left.fields() | self.right.fields()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
+
+from msgspec import Struct
 
 from lifecycle import codec
 from lifecycle.equality import same
@@ -86,21 +87,21 @@ def _is_index(segment: str, elements: list[Any]) -> bool:
 # --- deltas ---------------------------------------------------------------------------------
 
 
-class _Exact:
+class _Exact(Struct, frozen=True, eq=False):
     """Equality of all parts by `same`."""
-
-    __slots__: tuple[str, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(same(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+        return all(
+            same(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__
+        )
 
     __hash__ = None  # type: ignore[assignment]  # the values may be of any kind, lists included
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Change(_Exact):
+# There are as many of these as values are written, and nothing in one can lead back to it.
+class Change(_Exact, frozen=True, eq=False, gc=False):
     """A value was replaced: what it was before and what it is after.
 
     ``ABSENT`` says there was, or is, no value; ``UNKNOWN`` that it cannot be known.
@@ -114,8 +115,7 @@ class Change(_Exact):
         return Change(self.new, self.old)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Splice(_Exact):
+class Splice(_Exact, frozen=True, eq=False):
     """One step of a `ListEdit`: at ``index``, ``removed`` gave way to ``inserted``."""
 
     index: int
@@ -137,8 +137,7 @@ class Splice(_Exact):
         return [*elements[: self.index], *self.inserted, *elements[end:]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Within(_Exact):
+class Within(_Exact, frozen=True, eq=False):
     """One step of a `ListEdit`: elements changed inside, by paths that start with their index."""
 
     deltas: Mapping[str, Delta]
@@ -157,8 +156,7 @@ class Within(_Exact):
         return cast("list[Any]", patched(elements, tree(self.deltas)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ListEdit(_Exact):
+class ListEdit(_Exact, frozen=True, eq=False):
     """Elements of a list changed; each step's indices count in the list the step before left."""
 
     steps: tuple[Splice | Within, ...]
@@ -178,8 +176,7 @@ class ListEdit(_Exact):
         return value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SetEdit(_Exact):
+class SetEdit(_Exact, frozen=True, eq=False):
     """Elements of a set, or keys of a relationship collection, were added and removed."""
 
     added: frozenset[Any]

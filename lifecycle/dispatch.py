@@ -8,7 +8,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
-from lifecycle.changes import Change, ChangeSet, Delta, Operation, split_path
+from lifecycle.changes import Change, Delta, Operation, split_path
 from lifecycle.errors import HookDefinitionError
 from lifecycle.hooks import Hook, model_hooks, subscribed_hooks
 from lifecycle.moments import ChangeEvent, Event, Moment
@@ -18,7 +18,7 @@ __all__ = ["Await", "Dispatcher", "Plan", "Seen", "call", "refuse_async", "run",
 Plan: TypeAlias = Mapping[Moment, tuple[Hook, ...]]
 """The hooks of one class by moment, in the order they run; a moment without hooks is missing."""
 
-Seen: TypeAlias = dict[Hook, dict[str, Delta]]
+Seen: TypeAlias = dict[Hook, Mapping[str, Delta]]
 """The changes of one object as each of its hooks last left them."""
 
 Await: TypeAlias = Callable[[Coroutine[Any, Any, Any], Hook], None]
@@ -149,32 +149,45 @@ def settle(
     """
     changes, ran = event.changes, []
     updates = event.operation is Operation.UPDATE
-    now = _copied(changes)
-    now = next((known for known in seen.values() if known == now), now)
+    read = changes.as_read()
+    now = _known(read, seen)
     for hook in hooks:
-        if updates and not changes:
+        if updates and not read:
             break
         known = seen.get(hook)
-        if known is now or known == now:
+        if known is not None and (known is now or known == now):
             continue
-        before = changes.as_read()
         if call(hook, event, await_):
-            changes.refresh()
-            if changes.as_read() is not before:
-                now = _copied(changes)
             ran.append(hook)
+            found = changes.refresh()
+            if found is not read:
+                read = found
+                if found != now:
+                    now = _kept(found)
         seen[hook] = now
     return ran
 
 
-def _copied(changes: ChangeSet) -> dict[str, Delta]:
+def _known(changes: Mapping[str, Delta], seen: Seen) -> Mapping[str, Delta]:
+    """The changes as a hook has kept them, so that ``is`` tells who has seen them; else a copy."""
+    for known in seen.values():
+        if known == changes:
+            return known
+    return _kept(changes)
+
+
+def _kept(changes: Mapping[str, Delta]) -> Mapping[str, Delta]:
     """The changes with new containers of their own, which a later hook may change in place."""
-    return {
-        path: Change(delta.old, deepcopy(delta.new))
-        if isinstance(delta, Change) and isinstance(delta.new, _CONTAINERS)
-        else delta
-        for path, delta in changes.items()
-    }
+    for delta in changes.values():
+        if isinstance(delta, Change) and isinstance(delta.new, _CONTAINERS):
+            return {path: _copied(delta) for path, delta in changes.items()}
+    return changes
+
+
+def _copied(delta: Delta) -> Delta:
+    if isinstance(delta, Change) and isinstance(delta.new, _CONTAINERS):
+        return Change(delta.old, deepcopy(delta.new))
+    return delta
 
 
 _CONTAINERS: Final = (dict, list, set)

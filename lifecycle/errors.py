@@ -10,6 +10,7 @@
     ├── HookLoopError             hooks keep changing each other's objects
     ├── FrozenChangesError        a changeset was changed after it had been written
     ├── ConflictError             changes do not fit the state they are applied to
+    ├── ForbiddenWrite            a statement past the unit of work, where that is forbidden
     ├── RecordingError            a write could not be recorded truthfully
     │   └── EncodingError         a value has no exact representation in the log
     ├── StoreError                the audit store cannot do what was asked
@@ -32,6 +33,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "EncodingError",
+    "ForbiddenWrite",
     "FrozenChangesError",
     "HistoryError",
     "HookDefinitionError",
@@ -83,6 +85,10 @@ class ConflictError(LifecycleError):
     """Changes do not fit the state, or the earlier changes, they are applied to."""
 
 
+class ForbiddenWrite(LifecycleError):
+    """A statement would change rows past the unit of work, which their model forbids."""
+
+
 class RecordingError(LifecycleError):
     """A write could not be recorded truthfully, so it was not let through."""
 
@@ -120,7 +126,7 @@ class LostAssignmentWarning(LifecycleWarning):
 
 
 class UnrecordedWriteWarning(LifecycleWarning):
-    """A write changed recorded objects, and the log does not have it."""
+    """A write changed recorded objects, and the log does not have it, or not all of it."""
 
 
 _LIBRARIES: Final = frozenset({"lifecycle", "sqlalchemy", "mongoengine", "pymongo", "contextlib"})

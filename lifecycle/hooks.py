@@ -7,6 +7,7 @@ model, or subscribed, and checked to be callable the way it will be called.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partialmethod
@@ -96,8 +97,7 @@ def _decorator(moment: Moment) -> Decorator:
                     f"@{moment}({target!r}): that is neither a function nor a class; mark a plain "
                     "function or method, and name model classes as targets, or none for all of them"
                 )
-        mark = Mark(moment, targets, condition, priority)
-        return lambda function: _marked(function, mark)
+        return _Marking(Mark(moment, targets, condition, priority))
 
     decorator.__name__ = decorator.__qualname__ = str(moment)
     decorator.__doc__ = (
@@ -111,6 +111,34 @@ def _decorator(moment: Moment) -> Decorator:
     return decorator
 
 
+class _Marking:
+    """Marks the function it is called with: what a decorator gives for targets and keywords.
+
+    A bare ``@pre_update`` on a class is the same call as ``pre_update(Order)``, which names a
+    target, and leaves this in the place of the class: to use it as one is an error that says so.
+    """
+
+    __slots__ = ("mark",)
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+    def __call__(self, *function: Any, **keywords: Any) -> Any:
+        if len(function) != 1 or keywords:
+            raise self.unused()
+        return _marked(function[0], self.mark)
+
+    def __repr__(self) -> str:
+        targets = ", ".join(target.__qualname__ for target in self.mark.targets)
+        return f"@{self.mark.moment}({targets or '...'}), on no function yet"
+
+    def unused(self) -> HookDefinitionError:
+        """The error for taking it for something that has been marked, or for a class."""
+        return HookDefinitionError(
+            f"{self!r}: put it on the function that is to be called" + _if_bare(self.mark)
+        )
+
+
 def _marked(function: Any, mark: Mark) -> Any:
     if not inspect.isfunction(function):
         what = "the class" if isinstance(function, type) else type(function).__name__
@@ -118,9 +146,18 @@ def _marked(function: Any, mark: Mark) -> Any:
         raise HookDefinitionError(
             f"@{mark.moment} cannot mark {what} {name}: put it on a plain function or method"
             + (", below @staticmethod or @classmethod" if "method" in what else "")
+            + _if_bare(mark)
         )
     setattr(function, _MARKS, (*marks_of(function), mark))
     return function
+
+
+def _if_bare(mark: Mark) -> str:
+    """What to do if the target is one only because the decorator stands on it."""
+    if len(mark.targets) != 1:
+        return ""
+    name = mark.targets[0].__qualname__
+    return f"; if there is a bare @{mark.moment} on the class {name} itself, put it on a method"
 
 
 _OF_FLUSHES: Final = frozenset({Moment.PRE_FLUSH, Moment.ON_FLUSH, Moment.POST_FLUSH})
@@ -180,13 +217,22 @@ def model_hooks(cls: type) -> list[Hook]:
 
     A subclass that overrides a hook without its decorator disables it.
     Raises ``HookDefinitionError`` for one that cannot be called as ``f(self)`` or
-    ``f(self, event)``, or that names targets.
+    ``f(self, event)``, or that names targets, and for a decorator on the class itself.
     """
+    _refuse_bare(cls)
     return [
         _method_hook(cls, owner, name, function, mark)
         for owner, name, function in _marked_members(cls)
         for mark in marks_of(function)
     ]
+
+
+def _refuse_bare(cls: type) -> None:
+    """Refuse a class whose name in its module holds the decorator that was put on it."""
+    module = sys.modules.get(cls.__module__)
+    holder = getattr(module, "__dict__", {}).get(cls.__name__)
+    if isinstance(holder, _Marking) and holder.mark.targets == (cls,):
+        raise holder.unused()
 
 
 def _marked_members(cls: type) -> Iterator[tuple[type, str, Any]]:
@@ -231,6 +277,8 @@ def subscribed_hooks(listener: Any) -> list[Hook]:
     A class is instantiated without arguments. Raises ``HookDefinitionError`` when nothing in it is
     marked, or when something marked cannot be called as ``f(event)``.
     """
+    if isinstance(listener, _Marking):
+        raise listener.unused()
     if isinstance(listener, type):
         return _bound_hooks(_instantiated(listener))
     if marks_of(listener):

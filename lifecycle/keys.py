@@ -32,15 +32,25 @@ def key_text(identity: Sequence[Any]) -> str:
     text of its own.
     """
     if len(identity) == 1:
+        if type(identity[0]) is int:
+            return str(identity[0])
         text = _part(identity[0])
     else:
         text = ",".join(
             "~" if part is None else _part(part).replace("~", "~0").replace(",", "~1")
             for part in identity
         )
-    if len(text) < LONGEST:
+    if len(text) < LONGEST and (text.isprintable() or _stored_length(text) < LONGEST):
         return text
-    return f"{text[:_KEPT]}…{sha256(text.encode()).hexdigest()}"
+    kept = text[:_KEPT]
+    if _stored_length(kept) > _KEPT:
+        kept = kept[: _KEPT // 5]  # whatever is in it, that fits
+    return f"{kept}…{sha256(text.encode()).hexdigest()}"
+
+
+def _stored_length(text: str) -> int:
+    """The length a text has in the store, where NUL and U+E000 take five characters."""
+    return len(text) + 4 * (text.count("\x00") + text.count("\ue000"))
 
 
 def _part(value: Any) -> str:
@@ -79,7 +89,13 @@ def _text(value: Any) -> str:
             f"an identity of type {kind.__module__}.{kind.__qualname__} has no text: give the "
             "class a __str__ that tells its values apart"
         )
-    return str(value)
+    try:
+        return str(value)
+    except Exception as error:
+        raise EncodingError(
+            f"the __str__ of {kind.__module__}.{kind.__qualname__} raised {type(error).__name__}; "
+            "give the class one that tells its values apart"
+        ) from None  # the cause may quote the value
 
 
 def _number(value: Decimal) -> str:

@@ -31,7 +31,18 @@ late moments), the post moments of its objects, ``post_flush``, and last the rec
 are repeated until no hook is left that has not seen the changes of its object as they are; what a
 hook did itself it has seen. When the flush itself changes more fields of an object, its update
 hooks are called once more, late. Update moments come only for a real change: a value set and set
-back is none.
+back is none. When keys of a many-to-many collection come or go, both of its ends have changed; the
+end that only the database or the flush changes has no pre moment. When an object is deleted and
+another one added under its key, the one is removed and the other persisted before, and as the
+database sees a single UPDATE, one update comes after.
+
+Rows that only the database touches, through ``ON DELETE`` and ``ON UPDATE`` of its foreign keys,
+have no moments at all: they are recorded, but no hook runs for them. Nor does one for rows that
+statements change past the flush.
+
+Documents have the pre and post moments of persist, update and remove, around one ``save`` or
+``delete``. A veto before the write keeps it from happening. Nothing can roll it back afterwards: an
+error of a post hook goes on to the caller, and the write is recorded all the same.
 
 Order: hooks of base classes first, then as they were defined, then subscribers, then signals; a
 higher ``priority`` comes before all that.
@@ -348,7 +359,7 @@ class PostLoad(LoadEvent):
 
 
 class LoadClassMetadata(Event):
-    """A mapped class, or a document class, has become known; it comes once for each class.
+    """A class mapped by SQLAlchemy has become known; it comes once for each class.
 
     ``cls`` is the class, ``entity`` its registered name, ``fields`` its mapped fields. Subscribing
     hooks to it is fine.

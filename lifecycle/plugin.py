@@ -13,6 +13,7 @@ from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.recorder import AuditMode, Recorder
 from lifecycle.audit.store import AuditStore
 from lifecycle.context import Suppression
+from lifecycle.coverage import Coverage, Gaps
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import (
     ConfigurationError,
@@ -22,8 +23,10 @@ from lifecycle.errors import (
     RecordingError,
     TablesMissing,
 )
+from lifecycle.faults import ON_ERROR, Faults, OnError
 from lifecycle.hooks import subscribed_hooks
 from lifecycle.mappers.base import AfterCommit, Entities, Mapper, Services
+from lifecycle.policy import BULK_MODES, BulkMode
 from lifecycle.signals import Signals
 
 if TYPE_CHECKING:
@@ -45,10 +48,26 @@ class Lifecycle:
     ``store`` says where records go. ``None``: beside the data, in the same SQL database and the
     same transaction. A database URL, an ``Engine`` or an `AuditStore`: there; SQLAlchemy sessions
     must then write to that same database. ``audit`` is ``"all"`` to record every mapped class but
-    those marked ``@not_audited``, or ``"marked"`` for only those marked ``@audited``. ``origin``
+    those marked ``@not_audited``, or ``"marked"`` for only those marked ``@audited``. ``bulk`` is
+    the `BulkMode` of models that have none of their own. ``origin``
     names this application in its revisions. ``after_commit`` says what becomes of errors in
     ``post_commit`` hooks, which cannot undo anything: ``"log"`` them only, or ``"raise"`` them as
-    one ``ExceptionGroup`` when all hooks have run.
+    one ``ExceptionGroup`` when all hooks have run. ``on_error`` says what becomes of a change that
+    cannot be recorded in full; see below.
+
+    With ``on_error="fail"`` it raises ``RecordingError``, which names entity, key, field and cause.
+    A flush is undone by that. A statement has run by then, so its transaction refuses to commit
+    until it, or a savepoint from before the statement, has been rolled back. A document has been
+    written.
+
+    With ``on_error="report"`` the change passes. A value that its column type refuses or that the
+    log cannot encode is recorded as ``UNKNOWN``, a label that cannot be made as ``None``, and a
+    statement whose rows cannot be read as a whole, like with ``bulk="statement"``. The record's
+    ``error`` says what is missing and why, an ``UnrecordedWriteWarning`` tells of each kind once,
+    and `coverage` counts them. It covers nothing else: a key without a text, and records that
+    the database refuses (missing tables, no connection), fail as with ``"fail"``.
+
+    No error, record or warning of this repeats a value.
 
     ``signals`` are the moments as blinker signals; see `Signals`.
 
@@ -60,12 +79,16 @@ class Lifecycle:
         store: Any = None,
         *,
         audit: AuditMode = "all",
+        bulk: BulkMode = "rows",
         origin: str | None = None,
         after_commit: AfterCommit = "log",
+        on_error: OnError = "fail",
     ) -> None:
         for name, value, known in (
             ("audit", audit, ("all", "marked")),
+            ("bulk", bulk, BULK_MODES),
             ("after_commit", after_commit, ("log", "raise")),
+            ("on_error", on_error, ON_ERROR),
         ):
             if value not in known:
                 choices = " or ".join(f'"{one}"' for one in known)
@@ -75,13 +98,22 @@ class Lifecycle:
         self._dispatcher: Final = Dispatcher()
         self._mappers: Final[dict[str, Mapper]] = {}
         self._stores_beside: Final[WeakKeyDictionary[Engine, SqlStore]] = WeakKeyDictionary()
+        gaps = Gaps()
+        faults = Faults(on_error, gaps)
         self._services: Final = Services(
             dispatcher=self._dispatcher,
             recorder=Recorder(
-                beside=self._beside, store=lambda: self.store, mode=audit, origin=origin
+                beside=self._beside,
+                store=lambda: self.store,
+                mode=audit,
+                origin=origin,
+                faults=faults,
             ),
             entities=Entities(),
             suppression=Suppression(),
+            faults=faults,
+            gaps=gaps,
+            bulk=bulk,
             after_commit=after_commit,
         )
         self.signals: Final = Signals(self._dispatcher)
@@ -92,7 +124,8 @@ class Lifecycle:
     def install(self, target: Any) -> None:
         """See the writes of a session set-up, or of documents, from now on.
 
-        ``target`` is a ``sessionmaker``, ``scoped_session``, ``Session`` class or session; or the
+        ``target`` is a ``sessionmaker``, ``scoped_session``, ``Session`` class or session; an
+        ``Engine``, for Core statements outside of sessions, which run no hooks; or the
         ``mongoengine`` module or a ``Document`` class. Raises ``InstallError`` for anything else
         and for what is installed already, ``StoreUnreachable`` when a store was given that cannot
         be reached, and ``ConfigurationError`` when a model declares what cannot work (models whose
@@ -155,6 +188,16 @@ class Lifecycle:
         with self._services.suppression(hooks=hooks, audit=audit):
             yield
 
+    def coverage(self) -> Coverage:
+        """What is recorded, and which writes were seen in this process that are not."""
+        found = dict(policy for mapper in self._adapters() for policy in mapper.policies())
+        wanted = {name for name, policy in found.items() if self._services.recorder.wants(policy)}
+        return Coverage(
+            recorded=tuple(sorted(wanted)),
+            not_recorded=tuple(sorted(found.keys() - wanted)),
+            unrecorded=self._services.gaps.all(),
+        )
+
     def create_tables(self, engine: Engine) -> None:
         """Create the audit tables that are missing, in the database of an engine.
 
@@ -213,6 +256,10 @@ class Lifecycle:
         mapper = self._mapper_of(type(instance))
         return mapper.entity(type(instance)), mapper.key_of(instance)
 
+    def entities(self) -> set[str]:
+        """The registered names of every model there is, whether it has been used or not."""
+        return {name for mapper in self._adapters() for name in mapper.entities()}
+
     def _beside(self, connection: Connection) -> SqlStore:
         """The store whose tables are in the database this connection goes to."""
         from lifecycle.audit.stores.sql import SqlStore
@@ -249,7 +296,7 @@ class Lifecycle:
                 return mapper
         raise InstallError(
             f"{target!r} cannot be installed: give a sessionmaker, a scoped_session, a Session "
-            "class or session, the mongoengine module, or a Document class"
+            "class or session, an Engine, the mongoengine module, or a Document class"
         )
 
     def _mapper_of(self, cls: type) -> Mapper:

@@ -6,14 +6,37 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import attrgetter
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, overload
 
 from lifecycle.errors import ConfigurationError, RecordingError
 from lifecycle.keys import LONGEST
 
-__all__ = ["Policy", "audited", "check_fields", "entity_of", "not_audited", "policy_of"]
+__all__ = [
+    "BULK_MODES",
+    "LONGEST_LABEL",
+    "BulkMode",
+    "Policy",
+    "audited",
+    "check_fields",
+    "entity_of",
+    "not_audited",
+    "policy_of",
+]
 
 C = TypeVar("C", bound=type)
+
+BulkMode: TypeAlias = Literal["rows", "statement", "forbid", "off"]
+"""How statements are recorded that change rows past the unit of work.
+
+``"rows"``: every row, with its old and new values. ``"statement"``: one record that tells the
+statement and the number of rows. ``"forbid"``: they raise ``ForbiddenWrite``. ``"off"``: not at
+all, but they are counted.
+"""
+
+BULK_MODES: Final = get_args(BulkMode)
+
+LONGEST_LABEL: Final = 1_000
+"""The longest label, in characters: a name for people, not a value."""
 
 _POLICY: Final = "__lifecycle_policy__"
 _ENTITY: Final = "__lifecycle_entity__"
@@ -24,16 +47,20 @@ class Policy:
     """How a model's changes are recorded.
 
     ``recorded`` is ``None`` for a model that no decorator speaks of. ``label`` names a field, or is
-    a function of the object, that gives the text people know the object by.
+    a function of the object, that gives the text people know the object by. ``bulk`` is ``None``
+    for as the Lifecycle says.
     """
 
     recorded: bool | None = None
     exclude: frozenset[str] = frozenset()
     mask: frozenset[str] = frozenset()
     label: str | Callable[[Any], Any] | None = None
+    bulk: BulkMode | None = None
 
     def label_of(self, instance: Any) -> str | None:
         """What people call the object; ``None`` without a label, or without the object.
+
+        A longer text is cut to `LONGEST_LABEL` characters.
 
         Raises ``RecordingError`` when the label cannot be made.
         """
@@ -42,12 +69,14 @@ class Policy:
         try:
             make = attrgetter(self.label) if isinstance(self.label, str) else self.label
             value = make(instance)
-            return None if value is None else str(value)
+            text = None if value is None else str(value)
         except Exception as error:
             raise RecordingError(
-                f"the label of a {type(instance).__qualname__} could not be made "
-                f"({type(error).__name__}): correct @audited(label=...)"
+                f"making it raised {type(error).__name__}; correct @audited(label=...)"
             ) from error
+        if text is None or len(text) <= LONGEST_LABEL:
+            return text
+        return f"{text[: LONGEST_LABEL - 1]}…"
 
 
 _SILENT: Final = Policy()
@@ -62,6 +91,7 @@ def audited(
     mask: Iterable[str] = (),
     label: str | Callable[[Any], Any] | None = None,
     entity: str | None = None,
+    bulk: BulkMode | None = None,
 ) -> Callable[[C], C]: ...
 def audited(
     cls: Any = None,
@@ -71,14 +101,16 @@ def audited(
     mask: Iterable[str] = (),
     label: str | Callable[[Any], Any] | None = None,
     entity: str | None = None,
+    bulk: BulkMode | None = None,
 ) -> Any:
     """Say how a model is recorded; subclasses inherit it and may add to it.
 
     Fields in ``exclude`` are not recorded at all. Of fields in ``mask`` it is recorded that they
     changed, never a value. ``label`` is a field, or a function of the object, for the text people
-    know it by, taken when it is written. ``entity`` is the model's name in the log, such as
-    ``shop.Order``; without it the log uses the class name, and renaming the class starts a new
-    history. Raises ``ConfigurationError`` for anything else.
+    know it by, taken when it is written and cut to 1,000 characters. ``entity`` is the model's
+    name in the log, such as ``shop.Order``; without it the log uses the class name, and renaming
+    the class starts a new history. ``bulk`` is a `BulkMode` for this model alone. Raises
+    ``ConfigurationError`` for anything else.
     """
     if cls is not None:
         return _decorated(cls, Policy(recorded=True))
@@ -87,6 +119,7 @@ def audited(
         exclude=_names("exclude", exclude),
         mask=_names("mask", mask),
         label=_label(label),
+        bulk=_bulk(bulk),
     )
     name = _entity(entity)
     return lambda decorated: _decorated(decorated, policy, name)
@@ -122,6 +155,12 @@ def _label(label: Any) -> Any:
     )
 
 
+def _bulk(bulk: Any) -> Any:
+    if bulk is None or bulk in BULK_MODES:
+        return bulk
+    raise ConfigurationError(f"audited(bulk={bulk!r}) is not known: use {', '.join(BULK_MODES)}")
+
+
 def _entity(entity: Any) -> str | None:
     if entity is None or (isinstance(entity, str) and 0 < len(entity) <= LONGEST):
         return entity
@@ -149,6 +188,7 @@ def _joined(nearer: Policy, farther: Policy) -> Policy:
         exclude=nearer.exclude | farther.exclude,
         mask=nearer.mask | farther.mask,
         label=farther.label if nearer.label is None else nearer.label,
+        bulk=farther.bulk if nearer.bulk is None else nearer.bulk,
     )
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Struct
 
 from lifecycle.changes import ChangeSet
 from lifecycle.policy import Policy
 
-__all__ = ["Written"]
+__all__ = ["CASCADE", "OF_THE_LOG", "Written"]
+
+CASCADE: Final = "cascade"
+"""The cause of what the database did by itself, through a foreign key."""
+
+OF_THE_LOG: Final = "lifecycle_of_the_log"
+"""An execution option of statements that write the log itself, of which it has nothing to tell."""
 
 
-@dataclass(slots=True)
-class Written:
+class Written(Struct):
     """One object's changes as its database now holds them, not yet recorded.
 
     Values are as they go to the log: of types the codec knows. ``former_key`` is set when the
-    change moved the object to another key.
+    change moved the object to another key. ``error`` is what cannot be told of it, and why.
+    ``cause`` is ``None`` for what was asked for, else `CASCADE`.
     """
 
     entity: str
@@ -24,3 +32,5 @@ class Written:
     policy: Policy
     former_key: str | None = None
     label: str | None = None
+    error: str | None = None
+    cause: str | None = None

@@ -60,6 +60,9 @@ def sql_database(dialect: str) -> Iterator[URL]:
             f"{dialect} at {server.render_as_string()} cannot be used: {cause}. "
             f"Start it (tests/compose.yaml does) or point {variable} at one."
         ) from error
+    except KeyboardInterrupt:
+        _execute(server, f"DROP DATABASE IF EXISTS {name}")  # the server may have made it
+        raise
     try:
         yield server.set(database=name)
     finally:

@@ -21,7 +21,7 @@ import lifecycle
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.changes import Change, ChangeSet, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.cli.commands import lifecycle as command
-from lifecycle.markers import ABSENT
+from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.testing.store_contract import a_revision, append
 
 PROGRAM = [sys.executable, "-c", "from lifecycle.cli import main; main()"]
@@ -57,7 +57,8 @@ def store(url: str) -> Iterator[SqlStore]:
     steps = (Splice(1, ("x",), ("y", "z")), Within({"0.qty": Change(1, 2)}))
     edits = {
         "name": Change("Eve", "Bob"),
-        "tags": SetEdit(frozenset({"b", "a"}), frozenset()),
+        "nick": Change(ABSENT, "Bobby"),
+        "tags": SetEdit(frozenset({"b", "a"}), frozenset({"c"})),
         "items": ListEdit(steps),
     }
     append(
@@ -65,6 +66,9 @@ def store(url: str) -> Iterator[SqlStore]:
         a_revision(actor="u-7", reason="marriage"),
         {"key": "2", "former_key": "1", "changes": ChangeSet(edits)},
     )
+    gone = ChangeSet({"name": Change("Bob", ABSENT)}, Operation.DELETE)
+    deleted = {"key": "2", "operation": Operation.DELETE, "changes": gone, "cause": "cascade"}
+    append(store, a_revision(), deleted)
     yield store
     store.close()
 
@@ -95,19 +99,42 @@ def test_create_tables_creates_them(run: Run, url: str) -> None:
 
 
 def test_history_is_plain_text_in_a_pipe(run: Run, store: SqlStore) -> None:
-    """One line heads each record, and each value that changed has its own, newest first."""
-    result = run("history", store.url, "shop.Order", 1)
+    """One line heads each record, and each value has its own: as it came, changed or went."""
+    result = run("history", store.url, "shop.Order", 2)
+    moved_away = run("history", store.url, "shop.Order", 1)
 
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        "2026-11-21 12:00:00 UTC  update 1 -> 2  u-7  marriage",
+        "2026-11-21 12:00:00 UTC  delete (cascade)",
+        "    name: 'Bob'",
+        "2026-11-21 12:00:00 UTC  update (key 1 -> 2)  u-7  marriage",
         "    name: 'Eve' -> 'Bob'",
-        "    tags: - -> 'a', 'b'",
+        "    nick: added 'Bobby'",
+        "    tags: removed 'c'",
+        "    tags: added 'a', 'b'",
         "    items[1]: 'x' -> 'y', 'z'",
         "    items.0.qty: 1 -> 2",
-        "2026-11-21 12:00:00 UTC  insert  Ann Example (ann)",
-        "    name: - -> 'Eve'",
     ]
+    assert moved_away.output.splitlines()[-2:] == [
+        "2026-11-21 12:00:00 UTC  insert  Ann Example (ann)",
+        "    name: 'Eve'",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_history_tells_what_could_not_be_recorded(
+    arguments: list[str], run: Run, store: SqlStore
+) -> None:
+    """The error of a record is shown, on one line."""
+    changes = ChangeSet({"data": Change("a", UNKNOWN)})
+    append(store, a_revision(), {"key": "9", "changes": changes, "error": "field 'data':\nno form"})
+
+    output = run("history", store.url, "shop.Order", 9, *arguments).output
+
+    if arguments:
+        assert json.loads(output)["error"] == "field 'data':\nno form"
+    else:
+        assert output.splitlines()[1] == r"    not recorded in full: field 'data':\nno form"
 
 
 def test_history_is_a_table_on_a_terminal(store: SqlStore) -> None:
@@ -140,6 +167,10 @@ def test_history_as_json_is_one_object_a_line(run: Run, store: SqlStore) -> None
     assert (newest["former_key"], newest["key"], newest["reason"]) == ("1", "2", "marriage")
     assert oldest["changes"] == {"name": "Eve"}
     assert oldest["at"] == "2026-11-21T12:00:00.000001+00:00"
+    deleted, *_ = map(
+        json.loads, run("history", store.url, "shop.Order", 2, "--json").output.splitlines()
+    )
+    assert (newest["cause"], deleted["cause"]) == (None, "cascade")
 
 
 def test_history_says_when_there_is_more(run: Run, store: SqlStore) -> None:
@@ -199,6 +230,32 @@ def test_a_wrong_url_is_a_wrong_call(run: Run) -> None:
     assert result.exit_code == 2
     assert "nonesuch://ann:***@host/x" in result.stderr
     assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["history", "{}", "A", "1"], ["ui", "{}"]])
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mongodb://ann:s3cret@host/app", "a SQL database only: give the URL of the one"),
+        ("mongodb+srv://ann:s3cret@host/app", "a SQL database only: give the URL of the one"),
+        ("sqlite://", "memory of the process that opens it: give the URL of a file or a server"),
+    ],
+)
+def test_a_url_where_no_log_can_be_is_a_wrong_call(
+    run: Run, url: str, message: str, arguments: list[str]
+) -> None:
+    """The error says what to give instead."""
+    result = run(*(argument.format(url) for argument in arguments))
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["create-tables", "history", "ui"])
+def test_every_command_calls_the_place_of_the_log_by_the_same_name(run: Run, command: str) -> None:
+    """URL, in the usage and in the text."""
+    assert f"Usage: lifecycle {command} [OPTIONS] URL" in run(command, "--help").output
 
 
 def test_a_busy_port_is_told(run: Run, store: SqlStore) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from lifecycle.changes import Change, ChangeSet, ListEdit, Splice
+from lifecycle.changes import Change, ChangeSet, ListEdit, SetEdit, Splice
 from lifecycle.conditions import (
     NOT_GIVEN,
     AnyOf,
@@ -97,6 +97,49 @@ def test_was_and_becomes_look_inside_values() -> None:
     assert Becomes("address.zip", "2").holds(moved)
     assert Was("address.town", ABSENT).holds(moved)
     assert not Was("address.zip", "2").holds(moved)
+
+
+INSIDE = pytest.mark.parametrize(
+    "deltas",
+    [
+        {"a.zip": Change(1, 2)},
+        {"a": ListEdit((Splice(0, (), ("x",)),))},
+        {"a": SetEdit(frozenset({1}), frozenset())},
+    ],
+    ids=["path", "list", "set"],
+)
+
+
+@INSIDE
+@pytest.mark.parametrize("kind", [Was, Becomes])
+def test_a_field_that_changed_only_inside_is_no_single_value(kind: Any, deltas: Any) -> None:
+    """Its whole value is not known, but it is a map, a list or a set, before and after."""
+    changed = ChangeSet(deltas)
+    assert Changed("a").holds(changed)
+    for value in (None, "", "x", b"x", 1, ABSENT, any_of(1, "x")):
+        assert not kind("a", value).holds(changed)
+    assert kind("a", UNKNOWN).holds(changed)
+    assert kind("a", any_of([], UNKNOWN)).holds(changed)
+
+
+@INSIDE
+@pytest.mark.parametrize("kind", [Was, Becomes])
+@pytest.mark.parametrize("value", [{"zip": 2}, ["x"], {1}, any_of(None, {"zip": 2})])
+def test_a_whole_value_is_not_guessed_from_what_changed_inside(
+    kind: Any, deltas: Any, value: Any
+) -> None:
+    """The error says what is known, and how to ask instead."""
+    with pytest.raises(HookDefinitionError, match=r"of 'a', .*changed: a.*: .* when='a' alone"):
+        kind("a", value).holds(ChangeSet(deltas))
+    assert not kind("b", value).holds(ChangeSet(deltas))
+
+
+def test_an_element_of_an_edited_list_is_not_guessed() -> None:
+    """Which one it was, and is, the edit alone does not tell."""
+    edited = ChangeSet({"a": ListEdit((Splice(0, (), ("x",)),))})
+    assert Was("a.0", UNKNOWN).holds(edited)
+    with pytest.raises(HookDefinitionError, match=r"of 'a\.0', and only edits are known"):
+        Becomes("a.0", "x").holds(edited)
 
 
 # --- values ---

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, partialmethod, wraps
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -172,6 +174,47 @@ def test_a_class_cannot_be_marked() -> None:
     """Brackets make it a target; what follows must be a function."""
     with pytest.raises(HookDefinitionError, match="cannot mark the class Other"):
         pre_update(Order)(Other)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda order: order(),
+        lambda order: order(name="x"),
+        lambda order: order("x"),
+        lambda order: order(1, 2),
+        subscribed_hooks,
+    ],
+    ids=["no arguments", "keywords", "one argument", "two arguments", "subscribed"],
+)
+def test_a_class_under_a_bare_decorator_is_named_at_its_first_use(
+    use: Callable[[Any], Any],
+) -> None:
+    """The decorator takes the class for a target, which only using it as a class can tell."""
+    with pytest.raises(HookDefinitionError, match=r"bare @pre_update on the class Order .*method"):
+        use(pre_update(Order))
+
+
+def test_a_model_under_a_bare_decorator_is_refused_before_its_first_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its name in its module holds the decorator."""
+    module = ModuleType("shop")
+    monkeypatch.setitem(sys.modules, "shop", module)
+    exec("class Order: pass\nModel = Order", vars(module))
+    model = vars(module)["Model"]
+    assert model_hooks(model) == []
+    vars(module)["for_orders"] = pre_update(model)
+    assert model_hooks(model) == []
+    vars(module)["Order"] = pre_update(model)
+    with pytest.raises(HookDefinitionError, match=r"bare @pre_update on the class Order .*method"):
+        model_hooks(model)
+
+
+def test_a_decorator_that_waits_for_its_function_says_so() -> None:
+    """Whoever gets it instead of a class can show what it is."""
+    assert repr(pre_update(Order, Other)) == "@pre_update(Order, Other), on no function yet"
+    assert repr(pre_update(when="a")) == "@pre_update(...), on no function yet"
 
 
 @pytest.mark.parametrize("priority", ["high", None, 1.5])

@@ -11,7 +11,9 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
 
+from lifecycle.audit.stores.sql.tables import ExactText
 from lifecycle.errors import EncodingError
 from lifecycle.keys import LONGEST, key_text
 from tests.strategies import laws
@@ -169,3 +171,27 @@ def test_a_value_without_a_text_of_its_own_is_refused() -> None:
 
     with pytest.raises(EncodingError, match=r"identity of type .*Opaque has no text: give the"):
         key_text((Opaque(),))
+
+
+class Mute:
+    """An identity whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise LookupError("s3cret")
+
+
+def test_an_identity_whose_text_cannot_be_had_is_refused() -> None:
+    """The error names the class and the cause, and shows nothing of the value."""
+    with pytest.raises(EncodingError, match=r"__str__ of .*Mute raised LookupError") as raised:
+        key_text((Mute(),))
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("unit", ["a", "\n", "\x00", "\ue000", "\ud800", "a\x00"])
+@pytest.mark.parametrize("length", [50, 51, 190, 254, 255, 1000])
+def test_every_key_fits_its_column_as_it_is_stored(unit: str, length: int) -> None:
+    """The store writes NUL and U+E000 as five characters each."""
+    text = key_text(((unit * length)[:length],))
+    stored = ExactText().process_bind_param(text, sqlite.dialect())  # type: ignore[no-untyped-call]
+    assert stored is not None
+    assert len(stored) <= LONGEST

@@ -12,7 +12,7 @@ from typing import Any
 
 import mongoengine
 import pytest
-from sqlalchemy import Engine, create_engine, event, insert
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -33,8 +33,8 @@ from lifecycle.errors import (
     RecordingError,
     StoreUnreachable,
     TablesMissing,
-    UnrecordedWriteWarning,
 )
+from tests.statements import statements
 
 
 @pytest.fixture
@@ -262,6 +262,31 @@ def test_asking_about_a_class_that_is_not_mapped_is_refused() -> None:
         list(Lifecycle(store=MemoryStore()).history.of(int, 1))
 
 
+def test_a_model_is_asked_about_by_its_registered_name(user: Any) -> None:
+    """It is known before anything of it is used; the name of a class that inherits is no other."""
+
+    @audited(entity="shop.Cargo")
+    class Cargo(user.__mro__[1]):  # type: ignore[misc]
+        __tablename__ = "cargoes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Bulky(Cargo):
+        """Kept in the table of cargoes."""
+
+    class Ship(mongoengine.Document):
+        meta = {"allow_inheritance": True}
+
+    class Ferry(Ship):
+        """Kept in the collection of ships."""
+
+    history = Lifecycle(store=MemoryStore()).history
+    for name in ("User", "shop.Cargo", "Ship"):
+        assert list(history.of(name, 1)) == []
+    for name in ("Cargo", "Bulky", "Ferry", "Usr"):
+        with pytest.raises(HistoryError, match=f"no model is called '{name}'"):
+            list(history.of(name, 1))
+
+
 def test_a_policy_on_an_unknown_field_is_found_when_installing(engine: Engine, user: Any) -> None:
     """A misspelt mask would leave a secret in the log, so it is an error, not a shrug."""
     audited(mask={"pasword"})(user)
@@ -292,18 +317,6 @@ def test_two_classes_of_one_name_are_told_apart_by_force(engine: Engine, user: A
     Base.registry.dispose()
 
 
-def test_a_bulk_statement_on_a_recorded_model_is_not_silently_missed(
-    engine: Engine, user: Any
-) -> None:
-    """Until bulk statements are recorded, each gives a warning that names the model."""
-    lifecycle, factory = Lifecycle(), sessionmaker(engine)
-    lifecycle.install(factory)
-    lifecycle.create_tables(engine)
-    warned = pytest.warns(UnrecordedWriteWarning, match="changes rows of User")
-    with warned, factory.begin() as session:
-        session.execute(insert(user), [{"name": "Eve"}])
-
-
 def test_reading_and_clean_objects_add_no_statement(engine: Engine, user: Any) -> None:
     """A session that changes nothing runs exactly the statements it ran before."""
     lifecycle, factory = Lifecycle(), sessionmaker(engine)
@@ -311,14 +324,10 @@ def test_reading_and_clean_objects_add_no_statement(engine: Engine, user: Any) -
     lifecycle.create_tables(engine)
     with factory.begin() as session:
         session.add_all([user(name="Eve"), user(name="Bob")])
-    statements: list[str] = []
-    event.listen(
-        engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
-    )
-    with factory.begin() as session:
+    with statements(engine) as executed, factory.begin() as session:
         session.query(user).all()
         session.flush()
-    assert len(statements) == 1
+    assert len(executed) == 1
 
 
 def test_importing_lifecycle_imports_no_orm() -> None:
@@ -374,3 +383,10 @@ def test_a_label_that_names_nothing_is_found_when_installing(engine: Engine, use
     user.registry.configure()
     with pytest.raises(ConfigurationError, match=r"label=.nmae.*its fields are id, name"):
         Lifecycle().install(sessionmaker(engine))
+
+
+@pytest.mark.parametrize("keyword", ["audit", "bulk", "after_commit", "on_error"])
+def test_a_mode_that_is_none_is_refused(keyword: str) -> None:
+    """The error tells those there are."""
+    with pytest.raises(ConfigurationError, match=rf"^{keyword}='no' is not known: use \".* or "):
+        Lifecycle(**{keyword: "no"})  # type: ignore[arg-type]

@@ -12,17 +12,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy.orm import close_all_sessions
 from starlette.testclient import TestClient
 
 import audit_ui
 from lifecycle import Veto
+from lifecycle.cli.commands import lifecycle as command
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS: list[tuple[str, str]] = re.findall(
     r"^```(\w+)\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL
 )
-TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00")
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6}\+00:00| UTC)")
 
 
 def code(*contains: str) -> str:
@@ -67,6 +69,15 @@ def test_the_first_example_prints_what_the_readme_shows(names: Names) -> None:
     assert "TIME" in TIME.sub("TIME", printed)
 
 
+def test_the_command_prints_what_the_readme_shows(names: Names) -> None:
+    """From the database of the first example."""
+    run(code("never_alice_only_bob"), names)
+    typed = next(block for _, block in BLOCKS if block.startswith("lifecycle ")).splitlines()[0]
+    result = CliRunner().invoke(command, typed.split()[1:])
+    shown = next(block for language, block in BLOCKS if language == "text" and "->" in block)
+    assert TIME.sub("TIME", result.output) == TIME.sub("TIME", shown)
+
+
 def test_the_pages_mount_in_one_line(names: Names) -> None:
     """The mounted pages answer, and only to those the policy lets in."""
     run(code("never_alice_only_bob"), names)
@@ -94,6 +105,14 @@ def test_signals_are_received_as_the_readme_says(names: Names) -> None:
     run(code("signals.post_commit.connect"), names)
     said = run("with Session.begin() as session:\n    session.add(User(name='Dora'))\n", names)
     assert said == "User 2 is committed: insert\n"
+
+
+def test_a_statement_is_recorded_as_the_readme_shows(names: Names) -> None:
+    """With the row's old and new value."""
+    run(code("never_alice_only_bob"), names)
+    printed = run(code('acting("cron")'), names)
+    shown = [block for language, block in BLOCKS if language == "text" and "Robert" in block]
+    assert [printed] == shown
 
 
 def test_every_question_to_the_history_has_an_answer(names: Names) -> None:

@@ -117,6 +117,11 @@ def _check(options: argparse.Namespace, repository: Repository, workspace: Works
 
 
 def _report_replay(done: Replayed) -> None:
+    if not done.commits:
+        print(
+            f"{_number(done.before, 'commit')} replayed by earlier runs; nothing new.", flush=True
+        )
+        return
     if done.before:
         print(f"{_number(done.before, 'commit')} replayed by earlier runs.")
     print(

@@ -64,7 +64,7 @@ class FileStatistics(mongoengine.EmbeddedDocument):
 class Commit(mongoengine.Document):
     """A commit of the repository's main line, by its place in it."""
 
-    meta = {"collection": "commits", "indexes": ["position"]}  # noqa: RUF012 - mongoengine's way
+    meta = {"collection": "commits", "indexes": ["position"]}
 
     sha = StringField(primary_key=True)
     position = IntField(required=True)

@@ -18,7 +18,7 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 
     The bar is rich's; without it there are lines.
     """
-    if sys.stdout.isatty() and find_spec("rich"):
+    if total and sys.stdout.isatty() and find_spec("rich"):
         return _bar(items, what, total)
     return _lines(items, what, total)
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from lifecycle import codec
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
-from lifecycle.errors import HistoryError
+from lifecycle.errors import EncodingError, HistoryError
 from lifecycle.markers import ABSENT
 
 __all__ = ["dump", "load"]
@@ -35,7 +35,9 @@ def dump(changes: ChangeSet) -> str:
     It runs for every recorded object of every flush.
     """
     encode = codec.encode
-    if changes.operation is Operation.INSERT:
+    if changes.state is not None:
+        body = codec.encode_each(changes.state)
+    elif changes.operation is Operation.INSERT:
         body = {
             path: encode(delta.new)
             if type(delta) is Change and delta.old is ABSENT
@@ -50,8 +52,16 @@ def dump(changes: ChangeSet) -> str:
             for path, delta in changes.items()
         }
     else:
-        body = {path: _dump_delta(delta) for path, delta in changes.items()}
-    return codec.to_text(_dump_paths(body))
+        body = {
+            path: [encode(delta.old), encode(delta.new)]
+            if type(delta) is Change
+            else _dump_delta(delta)
+            for path, delta in changes.items()
+        }
+    try:
+        return codec.to_text(body)
+    except EncodingError:  # the values are encoded already, so it is for a path
+        return codec.to_text(_dump_paths(body))
 
 
 def _dump_paths(body: dict[str, Any]) -> Any:
@@ -111,6 +121,7 @@ def _load_1(body: Any, operation: Operation) -> dict[str, Delta]:
         Operation.INSERT: _load_inserted,
         Operation.DELETE: _load_deleted,
         Operation.UPDATE: _load_delta,
+        Operation.BULK: _load_delta,
     }[operation]
     return {path: read(found) for path, found in _load_paths(body).items()}
 

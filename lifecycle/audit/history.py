@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from difflib import get_close_matches
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Query
-from lifecycle.changes import Operation, SetEdit, split_path
+from lifecycle.changes import ABSENT, Change, Operation, SetEdit, split_path
 from lifecycle.errors import ConflictError, HistoryError, UnknownRevision
 from lifecycle.keys import key_text
 from lifecycle.markers import UNKNOWN
@@ -24,6 +26,7 @@ When: TypeAlias = datetime | Revision | Record | UUID | str
 
 _LAST: Final = sys.maxsize
 _BEFORE_ALL: Final = Position(-1, 0)
+_NAMED: Final = 20  # names listed when one was not found
 
 
 class Names(Protocol):
@@ -39,6 +42,10 @@ class Names(Protocol):
 
     def subject(self, instance: Any) -> tuple[str, str]:
         """An object's entity and key."""
+        ...
+
+    def entities(self) -> Iterable[str]:
+        """The registered names of every model there is, whether it has been used or not."""
         ...
 
 
@@ -67,6 +74,9 @@ class History:
     Models are given as classes or by their registered names, objects by what the mapper calls
     their identity (a tuple for a composite key). Every question is answered from the log alone, so
     objects that are gone can be asked about like any other.
+
+    A name that neither a model nor any record has raises ``HistoryError``, when the answer is read;
+    a model without records has an empty history.
     """
 
     def __init__(self, store: Callable[[], AuditStore], names: Names) -> None:
@@ -88,7 +98,7 @@ class History:
                 f"history.of({target!r}, {identity!r}) has an object and an identity: "
                 "give the object alone, or its class with the identity"
             )
-        return self._records_of(entity, key, upto=None)
+        return self._known(target, self._records_of(entity, key, upto=None))
 
     def find(
         self,
@@ -105,11 +115,12 @@ class History:
     ) -> Iterator[Record]:
         """Every record that matches all that is given, fetched page by page as it is read.
 
-        ``since`` is inclusive and ``until`` exclusive; both are aware.
+        ``since`` is inclusive and ``until`` exclusive; both are aware. Raises ``ValueError`` for
+        one without a zone, and for an operation that is none.
         """
         query = Query(
             entity=None if model is None else self._names.entity(model),
-            operation=None if operation is None else Operation(operation),
+            operation=None if operation is None else _operation(operation),
             actor=actor,
             revision=None if revision is None else _revision_id(revision),
             request_id=request_id,
@@ -117,7 +128,7 @@ class History:
             since=since,
             until=until,
         )
-        return self._pages(query, newest_first=newest_first)
+        return self._known(model, self._pages(query, newest_first=newest_first))
 
     def revision(self, id: UUID | str) -> Revision:
         """The revision of that id. Raises ``UnknownRevision`` when there is none such."""
@@ -135,8 +146,6 @@ class History:
         """
         entity, key = self._subject(target, identity)
         upto = self._position(when)
-        if upto is None:
-            return None
         steps: list[Record] = []
         for record in self._records_of(entity, key, upto):
             if record.operation is Operation.DELETE or record.key != key:
@@ -145,10 +154,14 @@ class History:
             if record.operation is Operation.INSERT:
                 break
             key = record.former_key or key
-        state: State | None = None
-        for record in reversed(steps):
-            state = _after(record, state)
-        return state
+        bulk = self._pages(Query(entity=entity, key="", operation=Operation.BULK, upto=upto))
+        since = takewhile(lambda record: steps and record.position > steps[-1].position, bulk)
+        states: dict[str, State] = {}
+        for record in sorted((*steps, *since), key=lambda record: record.position):
+            _replay(record, states)
+        if not states:
+            self._refuse_unknown(target)
+        return next(iter(states.values()), None)
 
     def snapshot(self, model: type | str, at: When | None = None) -> dict[str, State]:
         """Every object of a model as it stood right after ``at``, or as the log leaves it, by key.
@@ -157,10 +170,12 @@ class History:
         `as_of` does.
         """
         entity = self._names.entity(model)
-        upto = None if at is None else self._position(at) or _BEFORE_ALL
+        upto = None if at is None else self._position(at)
         states: dict[str, State] = {}
         for record in self._store().scan(Query(entity=entity, upto=upto)):
             _replay(record, states)
+        if not states:
+            self._refuse_unknown(model)
         return states
 
     def snapshots(self, model: type | str, at: Iterable[When]) -> Iterator[dict[str, State]]:
@@ -169,12 +184,14 @@ class History:
         Raises as `as_of` does, and ``ValueError`` when the times are not in order.
         """
         entity = self._names.entity(model)
-        ends = [self._position(when) or _BEFORE_ALL for when in at]
+        ends = [self._position(when) for when in at]
         if ends != sorted(ends):
             raise ValueError("snapshots are made in one reading of the log: give the oldest first")
         records = self._store().scan(Query(entity=entity, upto=ends[-1])) if ends else iter(())
         states: dict[str, State] = {}
         ahead = next(records, None)
+        if ahead is None:
+            self._refuse_unknown(model)
         for end in ends:
             while ahead is not None and ahead.position <= end:
                 _replay(ahead, states)
@@ -201,6 +218,26 @@ class History:
             assert record.former_key is not None
             key, upto = record.former_key, _just_before(record.position)
 
+    def _known(self, model: Any, records: Iterator[Record]) -> Iterator[Record]:
+        """These records; where there are none, it may be for an unknown name."""
+        record = None
+        for record in records:
+            yield record
+        if record is None:
+            self._refuse_unknown(model)
+
+    def _refuse_unknown(self, model: Any) -> None:
+        """Raise ``HistoryError`` for a name that neither a model nor any record has."""
+        if not isinstance(model, str):
+            return
+        known = {*self._names.entities(), *self._store().entities()}
+        if model not in known:
+            close = " or ".join(get_close_matches(model, known))
+            raise HistoryError(
+                f"no model is called {model!r}, and nothing of that name is in the log: "
+                + (f"did you mean {close}?" if close else f"there are {_listed(known)}")
+            )
+
     def _pages(self, query: Query, *, newest_first: bool = True) -> Iterator[Record]:
         store, after = self._store(), None
         while True:
@@ -210,15 +247,15 @@ class History:
                 return
             after = page.next
 
-    def _position(self, when: When) -> Position | None:
-        """The last position that counts; ``None`` when the log had not begun."""
+    def _position(self, when: When) -> Position:
+        """The last position that counts; one before all when the log had not begun."""
         if isinstance(when, Record):
             return when.position
         if isinstance(when, datetime):
             if when.utcoffset() is None:
                 raise ValueError(f"{when!r} has no time zone; give an aware datetime")
             revision = self._store().revision_at(when)
-            return None if revision is None else _end_of(revision)
+            return _BEFORE_ALL if revision is None else _end_of(revision)
         if isinstance(when, Revision) and when.seq is not None:
             return _end_of(when)
         if isinstance(when, Revision | UUID | str):
@@ -253,10 +290,37 @@ def _revision_id(id: UUID | str | Revision) -> UUID:
         ) from None
 
 
+def _operation(name: str) -> Operation:
+    try:
+        return Operation(name)
+    except ValueError:
+        *others, last = Operation
+        raise ValueError(f"{name!r} is no operation: use {', '.join(others)} or {last}") from None
+
+
+def _listed(names: set[str]) -> str:
+    some = ", ".join(sorted(names)[:_NAMED]) or "none at all"
+    return some + (", …" if len(names) > _NAMED else "")
+
+
 def _replay(record: Record, states: dict[str, State]) -> None:
+    if record.operation is Operation.BULK:
+        for key, state in states.items():
+            states[key] = _blurred(state, record)
+        return
     before = states.pop(record.former_key or record.key, None)
     if record.operation is not Operation.DELETE:
         states[record.key] = _after(record, before)
+
+
+def _blurred(state: State, record: Record) -> State:
+    """What is known of an object after a statement that may have changed it or not."""
+    if record.changes.get("$verb") == Change(ABSENT, "insert"):
+        return state
+    fields = [path for path in record.changes if not path.startswith("$")]
+    touched = fields or state.values  # a DELETE sets none, and may have taken the object away
+    values = {name: UNKNOWN if name in touched else value for name, value in state.values.items()}
+    return replace(state, values=MappingProxyType(values))
 
 
 def _after(record: Record, before: State | None) -> State:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.mending import mend
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path, split_path
 from lifecycle.context import current
+from lifecycle.faults import Faults
 from lifecycle.markers import ABSENT, MASKED
 from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
@@ -49,12 +51,14 @@ class Recorder:
         store: Callable[[], AuditStore],
         mode: AuditMode = "all",
         origin: str | None = None,
+        faults: Faults | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.beside = beside
         self.store = store
         self.mode = mode
         self.origin = origin
+        self.faults = Faults() if faults is None else faults
         self.clock = clock
 
     def open(self, group: UUID | None = None) -> RevisionWriter:
@@ -106,8 +110,18 @@ class RevisionWriter:
         """Record these; through ``connection``, in its transaction, when one is given.
 
         Nothing is written when no policy wants any of it. Raises ``RecordingError`` when the
-        records cannot be made or cannot commit with the change.
+        records cannot be made, unless that is to be reported in them, and when they cannot commit
+        with the change; what the store itself raises is raised as it is.
         """
+        try:
+            self._write(written, connection)
+        except Exception:
+            wanted = [one for one in written if self._recorder.wants(one.policy)]
+            if not mend(wanted, self._recorder.faults):
+                raise  # nothing is wrong with them, so the store has failed
+            self._write(wanted, connection)
+
+    def _write(self, written: Sequence[Written], connection: Any) -> None:
         wanted = [
             (one, changes)
             for one in written
@@ -123,7 +137,7 @@ class RevisionWriter:
         if connection is None:
             self._recorder.store().append(revision, records)
         else:
-            self.revision = self._insert(revision, records, connection)
+            self._insert(revision, records, connection)
             self._n += len(records)
         self.group = revision.group
 
@@ -144,15 +158,16 @@ class RevisionWriter:
             former_key=one.former_key,
             operation=changes.operation,
             label=one.label,
+            error=one.error,
+            cause=one.cause,
             changes=changes,
         )
 
-    def _insert(self, revision: Revision, records: list[Record], connection: Any) -> Revision:
+    def _insert(self, revision: Revision, records: list[Record], connection: Any) -> None:
         beside = self._recorder.beside(connection)
-        if self.revision is None:
-            revision = beside.insert_revision(connection, revision)
-        beside.insert_records(connection, revision, records)
-        return revision
+        if self.revision is None:  # kept at once: it is there even if its records then fail
+            self.revision = beside.insert_revision(connection, revision)
+        beside.insert_records(connection, self.revision, records)
 
 
 def _recordable(one: Written) -> ChangeSet | None:

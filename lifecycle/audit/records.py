@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from lifecycle.changes import ChangeSet, Operation
 
@@ -23,8 +24,7 @@ class Position(NamedTuple):
     n: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
+class Revision(Struct, frozen=True, kw_only=True):
     """Everything one database transaction recorded: who, when, why, in which context.
 
     ``seq`` orders the revisions of one store and is ``None`` until the store has assigned it.
@@ -46,13 +46,15 @@ class Revision:
     group: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """A changeset as stored: one object's changes in one flush or document write.
 
     ``key`` is the object's identity after the change. ``former_key`` is its identity before it,
     and is set only when the change moved the object to another key. ``label`` is what the object
-    called itself at that moment. ``n`` orders the records of one revision.
+    called itself at that moment. ``error`` says what of the change could not be recorded, and why:
+    such values are `UNKNOWN` here. ``cause`` is ``"cascade"`` for what the database did by itself,
+    through a foreign key, because another row changed or went; it is ``None`` for what was asked
+    for. ``n`` orders the records of one revision.
     """
 
     revision: Revision
@@ -63,6 +65,8 @@ class Record:
     changes: ChangeSet
     former_key: str | None = None
     label: str | None = None
+    error: str | None = None
+    cause: str | None = None
     format: int = FORMAT
 
     @property

@@ -28,6 +28,13 @@ def _store(context: click.Context, parameter: click.Parameter, url: str) -> SqlS
         store = SqlStore(url)
     except ConfigurationError as error:
         raise click.BadParameter(str(error), context, parameter) from error
+    if store.in_memory:
+        raise click.BadParameter(
+            f"{store.url} is a database in the memory of the process that opens it: give the URL "
+            "of a file or a server",
+            context,
+            parameter,
+        )
     context.call_on_close(store.close)
     return store
 
@@ -77,6 +84,7 @@ def create_tables(store: SqlStore) -> None:
 
 
 @lifecycle.command(
+    short_help="Show the changes of one object, newest first.",
     epilog="""\b
 Examples:
   lifecycle history sqlite:///app.db shop.Order 17
@@ -84,7 +92,7 @@ Examples:
 
 ENTITY is the model's registered name. A key of several parts is written with commas: 17,3.""",
 )
-@click.argument("store", metavar="STORE_URL", callback=_store)
+@click.argument("store", metavar="URL", callback=_store)
 @click.argument("entity")
 @click.argument("key")
 @click.option(
@@ -92,7 +100,7 @@ ENTITY is the model's registered name. A key of several parts is written with co
 )
 @click.option("--json", "json", is_flag=True, help="One JSON object per record and line.")
 def history(store: SqlStore, entity: str, key: str, limit: int, json: bool) -> None:
-    """Show the changes of one object, newest first."""
+    """Show the changes of one object, newest first, from the log at URL."""
     with _told():
         store.check()
         page = store.page(Query(entity=entity, key=key), limit=limit)
@@ -120,12 +128,13 @@ def _tell_of_more(page: Page, limit: int) -> None:
 
 
 @lifecycle.command(
+    short_help="Serve the history pages until Ctrl-C.",
     epilog="""\b
 Examples:
   lifecycle ui sqlite:///app.db
   lifecycle ui postgresql+psycopg://reader@db/audit --port 9000""",
 )
-@click.argument("store", metavar="STORE_URL", callback=_store)
+@click.argument("store", metavar="URL", callback=_store)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port",
@@ -135,7 +144,7 @@ Examples:
     help="The port to listen at; 0 for any that is free.",
 )
 def ui(store: SqlStore, host: str, port: int) -> None:
-    """Serve the history pages until Ctrl-C.
+    """Serve the history pages of the log at URL until Ctrl-C.
 
     At the default host only this machine is answered. At any other, everyone who can reach it
     sees the whole history: to let only some people in, mount audit_ui.create_app(…, access=…) in

@@ -11,7 +11,7 @@ import click
 from lifecycle import codec
 from lifecycle.audit.format import dump
 from lifecycle.audit.records import Record
-from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, SetEdit, Within
+from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Within
 from lifecycle.markers import ABSENT
 
 __all__ = ["as_json", "print_records"]
@@ -20,11 +20,18 @@ _WIDEST: Final = 200  # characters of one value
 
 
 class Line(NamedTuple):
-    """What happened to one value: where, what went, and what came."""
+    """What happened to one value: where, what went, and what came; no text stands for no value."""
 
     path: str
     old: str
     new: str
+
+    def told(self, operation: Operation) -> str:
+        """As text; where the object itself came or went, so did every value."""
+        if self.old and self.new:
+            return f"{self.path}: {self.old} -> {self.new}"
+        what = "" if operation is not Operation.UPDATE else "removed " if self.old else "added "
+        return f"{self.path}: {what}{self.old or self.new}"
 
 
 def as_json(record: Record) -> str:
@@ -45,6 +52,8 @@ def as_json(record: Record) -> str:
             "former_key": codec.encode(record.former_key),
             "operation": record.operation.value,
             "label": codec.encode(record.label),
+            "error": codec.encode(record.error),
+            "cause": codec.encode(record.cause),
             "changes": codec.from_text(dump(record.changes)),
         }
     )
@@ -65,7 +74,9 @@ def print_records(records: Iterable[Record]) -> None:
 
 
 def _as_text(record: Record) -> str:
-    lines = [f"    {line.path}: {line.old} -> {line.new}" for line in _lines(record.changes)]
+    lines = [f"    {line.told(record.operation)}" for line in _lines(record.changes)]
+    if record.error is not None:
+        lines.insert(0, f"    {_error(record.error)}")
     return "\n".join(["  ".join(part for part in _heading(record) if part), *lines])
 
 
@@ -78,6 +89,7 @@ def _print_table(records: Iterable[Record]) -> None:
     for record in records:
         at, operation, who, why = _heading(record)
         lines = list(_lines(record.changes)) or [Line("", "", "")]
+        why = "\n".join(filter(None, (why, record.error and _error(record.error))))
         for n, line in enumerate(lines):
             first = (at, "\n".join(filter(None, (who, why))), operation) if n == 0 else ("",) * 3
             table.add_row(
@@ -97,9 +109,15 @@ def _heading(record: Record) -> tuple[str, str, str, str]:
         who = f"{revision.actor_label} ({who})" if who else revision.actor_label
     operation = record.operation.value
     if record.former_key is not None:
-        operation += f" {record.former_key} -> {record.key}"
+        operation += f" (key {record.former_key} -> {record.key})"
+    if record.cause is not None:
+        operation += f" ({record.cause})"
     at = f"{revision.at:%Y-%m-%d %H:%M:%S} UTC"
     return at, _printable(operation), _printable(who), _printable(revision.reason or "")
+
+
+def _error(error: str) -> str:
+    return _printable(f"not recorded in full: {error}")
 
 
 def _lines(changes: ChangeSet) -> Iterator[Line]:
@@ -111,7 +129,10 @@ def _delta_lines(path: str, delta: Delta) -> Iterator[Line]:
     if isinstance(delta, Change):
         yield Line(path, _value(delta.old), _value(delta.new))
     elif isinstance(delta, SetEdit):
-        yield Line(path, _values(delta.removed), _values(delta.added))
+        if delta.removed:
+            yield Line(path, _values(delta.removed), "")
+        if delta.added:
+            yield Line(path, "", _values(delta.added))
     else:
         yield from _step_lines(path, delta)
 
@@ -127,12 +148,12 @@ def _step_lines(path: str, edit: ListEdit) -> Iterator[Line]:
 
 def _values(values: Iterable[Any]) -> str:
     texts = list(map(_value, values))
-    return ", ".join(sorted(texts) if isinstance(values, frozenset) else texts) or "-"
+    return ", ".join(sorted(texts) if isinstance(values, frozenset) else texts)
 
 
 def _value(value: Any) -> str:
     if value is ABSENT:
-        return "-"
+        return ""
     text = _printable(repr(value))
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text)} characters)"
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.context import Suppression
+from lifecycle.coverage import Gaps
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import ConfigurationError
-from lifecycle.policy import Policy
+from lifecycle.faults import Faults
+from lifecycle.keys import LONGEST
+from lifecycle.policy import BulkMode, Policy
 from lifecycle.written import Written
 
 __all__ = ["AfterCommit", "Entities", "Mapper", "Recorder", "Services", "Writer"]
@@ -57,11 +60,18 @@ class Entities:
         self._classes: dict[str, type] = {}
 
     def register(self, entity: str, cls: type) -> str:
-        """Take a name for a class; raises ``ConfigurationError`` when another class has it.
+        """Take a name for a class.
+
+        Raises ``ConfigurationError`` when another class has it, or the log has no room for it.
 
         A class that was defined again under its own name and module, as in a notebook, replaces
         the one before.
         """
+        if len(entity) > LONGEST:
+            raise ConfigurationError(
+                f"the name {entity[:40]}… in the log has {len(entity)} characters, and the log "
+                f'keeps {LONGEST}: give the class a shorter one with @audited(entity="...")'
+            )
         holder = self._classes.setdefault(entity, cls)
         if holder is not cls:
             if (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -86,6 +96,9 @@ class Services:
     recorder: Recorder
     entities: Entities
     suppression: Suppression
+    faults: Faults = field(default_factory=Faults)
+    gaps: Gaps = field(default_factory=Gaps)
+    bulk: BulkMode = "rows"
     after_commit: AfterCommit = "log"
 
 
@@ -129,8 +142,16 @@ class Mapper(Protocol):
         """Whether the class, or a class that inherits from it, is mapped."""
         ...
 
+    def policies(self) -> Iterator[tuple[str, Policy]]:
+        """Every model whose writes are seen, with its policy, by its name in the log."""
+        ...
+
     def entity(self, cls: type) -> str:
         """The registered name of a mapped class."""
+        ...
+
+    def entities(self) -> Iterable[str]:
+        """The registered names of every mapped class there is, whether it has been used or not."""
         ...
 
     def key(self, cls: type, identity: Any) -> str:

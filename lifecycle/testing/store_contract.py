@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import combinations
@@ -22,6 +21,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Query
@@ -139,7 +139,14 @@ class AuditStoreContract:
         [record] = append(
             store,
             revision,
-            {"key": "2", "former_key": "1", "label": "Order 2", "changes": ChangeSet(DELTAS)},
+            {
+                "key": "2",
+                "former_key": "1",
+                "label": "Order 2",
+                "error": "its field 'a' cannot be recorded",
+                "cause": "cascade",
+                "changes": ChangeSet(DELTAS),
+            },
         )
 
         assert store.page(Query()).records == (record,)
@@ -152,7 +159,8 @@ class AuditStoreContract:
         [found] = store.page(Query())
 
         assert found == record
-        assert (found.label, found.former_key, found.actor, found.revision.group) == (None,) * 4
+        assert (found.label, found.error, found.former_key, found.cause) == (None,) * 4
+        assert (found.actor, found.revision.group) == (None,) * 2
 
     def test_append_is_all_or_nothing(self, store: AuditStore) -> None:
         """When one record cannot be stored, neither are the others nor their revision."""

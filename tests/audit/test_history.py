@@ -46,6 +46,16 @@ class Names:
     def subject(self, instance: Any) -> tuple[str, str]:
         return type(instance).__name__, literal_key(instance.id)
 
+    def entities(self) -> list[str]:
+        return ["Order", "Line"]
+
+
+class NoEntities(Names):
+    """Names that must not be listed."""
+
+    def entities(self) -> list[str]:
+        raise AssertionError
+
 
 class Did(NamedTuple):
     """One record to be: what was done to which object."""
@@ -209,6 +219,59 @@ def test_a_key_moved_on_in_one_revision_is_followed_record_by_record(log: Log) -
     assert log.as_of("b", moved) == {"name": "B"}
 
 
+# --- names without records ---
+
+
+about_a_model = pytest.mark.parametrize(
+    "ask",
+    [
+        lambda history, model: list(history.of(model, 1)),
+        lambda history, model: list(history.find(model)),
+        lambda history, model: history.as_of(model, 1, NOON) or [],
+        lambda history, model: list(history.snapshot(model)),
+        lambda history, model: list(*history.snapshots(model, [NOON])),
+    ],
+    ids=["of", "find", "as_of", "snapshot", "snapshots"],
+)
+
+
+@about_a_model
+@pytest.mark.parametrize("model", [Order, "Order", "Line"])
+def test_a_model_without_records_has_an_empty_history(log: Log, ask: Any, model: Any) -> None:
+    """Whether the log has any other records or none."""
+    assert ask(log.history, model) == []
+    log.revision(insert("1"), entity="Invoice")
+    assert ask(log.history, model) == []
+
+
+@about_a_model
+def test_a_name_that_only_the_log_has_can_be_asked_about(log: Log, ask: Any) -> None:
+    """As that of a class which is gone, or has another name now."""
+    log.revision(insert("1"), delete("1"), entity="Invoice")
+    ask(log.history, "Invoice")
+    assert list(log.history.of("Invoice", "2")) == []
+
+
+@about_a_model
+def test_a_name_that_neither_a_model_nor_the_log_has_is_refused(log: Log, ask: Any) -> None:
+    """The error suggests names that are alike, else all there are."""
+    log.revision(insert("1"), entity="shop.Invoice")
+    with pytest.raises(HistoryError, match=r"is called 'Ordre', .* the log: did you mean Order\?$"):
+        ask(log.history, "Ordre")
+    with pytest.raises(HistoryError, match=r"is called 'User', .* Line, Order, shop\.Invoice$"):
+        ask(log.history, "User")
+
+
+def test_names_are_looked_up_only_when_nothing_was_found(log: Log) -> None:
+    """A question that has an answer costs no more."""
+    log.revision(insert("1", a=1))
+    log.store.entities = None  # type: ignore[method-assign, assignment]
+    log.history = History(lambda: log.store, NoEntities())
+    assert log.of("1") != []
+    assert log.as_of("1", NOON) == log.snapshot()["1"] == {"a": 1}
+    assert len(list(log.history.find("Order"))) == 1
+
+
 # --- pages ---
 
 
@@ -267,7 +330,8 @@ def test_find_gives_the_records_that_match_all_that_is_asked(log: Log) -> None:
 
 def test_find_refuses_at_once_what_it_cannot_ask(log: Log) -> None:
     """Not only when the first record is read."""
-    with pytest.raises(ValueError, match="'upsert' is not a valid Operation"):
+    choices = "'upsert' is no operation: use insert, update, delete or bulk"
+    with pytest.raises(ValueError, match=choices):
         log.history.find(operation="upsert")
     with pytest.raises(ValueError, match="has no time zone; give an aware datetime"):
         log.history.find(since=datetime(2026, 1, 1))

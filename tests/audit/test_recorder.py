@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
+from lifecycle.audit.format import dump
 from lifecycle.audit.recorder import Recorder
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice
 from lifecycle.context import acting
-from lifecycle.errors import RecordingError
+from lifecycle.errors import RecordingError, UnrecordedWriteWarning
+from lifecycle.faults import Faults
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
 from lifecycle.policy import Policy
 from lifecycle.written import Written
@@ -139,11 +141,12 @@ def test_nothing_is_written_when_nothing_is_wanted(
 
 
 def test_a_record_holds_what_was_written(make: Make, store: MemoryStore) -> None:
-    """Entity, keys, label, operation and changes."""
-    one = written(key="2", former_key="1", label="Order two")
+    """Entity, keys, label, cause, operation and changes."""
+    one = written(key="2", former_key="1", label="Order two", cause="cascade")
     record = recorded(make, store, one)
     assert (record.entity, record.key, record.former_key) == ("Order", "2", "1")
     assert (record.label, record.operation, record.n) == ("Order two", "update", 0)
+    assert record.cause == "cascade"
     assert record.changes == one.changes
 
 
@@ -389,3 +392,59 @@ def test_a_group_may_be_given_from_outside(make: Make, store: MemoryStore) -> No
     assert writer.group == group
     writer.write([written()])
     assert records_of(store)[0].revision.group == group
+
+
+class Refused:
+    """A value that has no form in the log."""
+
+
+@pytest.mark.parametrize("through", ["c", None])
+def test_a_value_without_a_form_fails_the_write(
+    through: Any, make: Make, beside: Beside, store: MemoryStore
+) -> None:
+    """The error names entity, key, field and cause, and nothing of it is stored."""
+    recorder = encoding(make())
+    bad: dict[str, Delta] = {"a": Change(1, 2), "b": Change(1, Refused())}
+    with pytest.raises(RecordingError, match=r"^Order 1: field 'b' cannot be .*Refused has no"):
+        recorder.open().write([written(bad)], connection=through)
+
+
+@pytest.mark.parametrize("through", ["c", None])
+def test_a_value_without_a_form_is_unknown_where_that_is_reported(
+    through: Any, make: Make, beside: Beside, store: MemoryStore
+) -> None:
+    """Only the side that is affected, only in its record; the revision is written once."""
+    faults = Faults("report")
+    writer = encoding(make(faults=faults)).open()
+    bad: dict[str, Delta] = {"a": Change(1, 2), "b": Change(1, Refused())}
+    with pytest.warns(UnrecordedWriteWarning, match="Order 2"):
+        writer.write([written(key="1"), written(bad, key="2")], connection=through)
+    found = [one for _, one in beside.records] if through else records_of(store)
+    assert [(one.key, one.n, one.error is None) for one in found] == [
+        ("1", 0, True),
+        ("2", 1, False),
+    ]
+    assert dict(found[1].changes) == {"a": Change(1, 2), "b": Change(1, UNKNOWN)}
+    assert len({one.revision.id for one in found}) == 1
+    if through:
+        assert len(beside.revisions) == 1
+
+
+def encoding(recorder: Recorder) -> Recorder:
+    """The recorder with stores that encode what they are given, as real ones do."""
+    beside, store = recorder.beside(None), recorder.store()
+    insert_records, append = beside.insert_records, store.append
+
+    def encode_then_insert(connection: Any, revision: Revision, records: Any) -> None:
+        for record in records:
+            dump(record.changes)
+        insert_records(connection, revision, records)
+
+    def encode_then_append(revision: Revision, records: Any) -> Revision:
+        for record in records:
+            dump(record.changes)
+        return append(revision, records)
+
+    beside.insert_records = encode_then_insert  # type: ignore[method-assign]
+    store.append = encode_then_append  # type: ignore[method-assign]
+    return recorder

@@ -32,11 +32,6 @@ SECOND = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 TEXT = "one\ntwo\nthree\nfour\nfive\n"
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path / "repository.git")
-
-
 def last(written: Written) -> GitCommit:
     """The last commit, as the example reads it."""
     return list(Repository(written.path).commits())[-1]

@@ -63,11 +63,6 @@ def workspace(database: str, mongodb: str) -> Iterator[Workspace]:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path / "repository.git")
-
-
-@pytest.fixture
 def four_commits(written: Written) -> Written:
     """Files that are added, renamed and deleted, and a third commit that changes nothing."""
     written.commit({"a": TEXT, "b": "b\n"}, "first")
@@ -432,6 +427,19 @@ class TestCommand:
         out = capsys.readouterr().out
         assert re.search(r"Replayed 4 commits with 5 file changes as 9 records in [\d.]+ s\.", out)
         assert re.search(r"Checked 4 commits with 7 files .* 9 records, .* 0 differences\.", out)
+
+    def test_a_replay_with_nothing_to_do_says_so_and_shows_no_empty_bar(
+        self,
+        four_commits: Written,
+        run: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert run("replay", four_commits.path, "--check", "0") == 0
+        capsys.readouterr()
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert run("replay", four_commits.path, "--check", "0") == 0
+        assert capsys.readouterr().out == "4 commits replayed by earlier runs; nothing new.\n"
 
     def test_a_difference_is_printed_and_fails_the_check(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import mongoengine
@@ -143,6 +142,40 @@ def test_a_change_inside_a_list_of_embedded_documents_is_told_by_path(spy: Spy) 
     book.save()
     expected = {"parts": Change([{"price": one}, {"price": three}], [{"price": one}])}
     assert [changes for _, changes in spy.told()] == [expected] * 2
+
+
+def test_a_condition_on_a_whole_embedded_document_is_asked_by_path(lifecycle: Lifecycle) -> None:
+    """Its changes are told by path, so the whole value is not known: that is an error, no guess."""
+    told: list[str] = []
+
+    @lifecycle.subscribe
+    @pre_update(Book, when="cover.sku", becomes="b")
+    def by_path(event: Any) -> None:
+        told.append("by path")
+
+    @lifecycle.subscribe
+    @pre_update(Book, when="cover", becomes=None)
+    def gone(event: Any) -> None:
+        told.append("gone")
+
+    book = Book(title="x", cover=Part(sku="a")).save()
+    book.cover.sku = "b"
+    book.save()
+    book.cover = None
+    book.save()
+    assert told == ["by path", "gone"]
+
+    @lifecycle.subscribe
+    @pre_update(Book, when="cover", becomes={"sku": "b"})
+    def whole(event: Any) -> None:
+        told.append("whole")
+
+    book.cover = Part(sku="b")
+    book.save()
+    assert told[2:] == ["by path", "whole"]
+    book.cover.sku = "c"
+    with pytest.raises(HookDefinitionError, match=r"'cover', .* \(changed: cover\.sku\)"):
+        book.save()
 
 
 def test_a_delete_is_told_before_and_after(spy: Spy) -> None:
@@ -442,15 +475,6 @@ def test_hooks_of_a_class_that_is_not_audited_run(lifecycle: Lifecycle, records:
     """Only the record is left out."""
     assert Hooked(name="x").save().name == "X"
     assert records() == []
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Document classes with mistakes in them are not left for other tests to find."""
-    before = dict(mongoengine.base.common._document_registry)
-    yield
-    mongoengine.base.common._document_registry.clear()
-    mongoengine.base.common._document_registry.update(before)
 
 
 def test_a_condition_on_an_unknown_field_is_found_at_the_first_use_of_a_class(

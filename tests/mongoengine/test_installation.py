@@ -26,7 +26,7 @@ OWNERS = (BaseDocument, mongoengine.Document, BaseQuerySet)
 
 class Plant(mongoengine.Document):
     name = fields.StringField()
-    meta = {"allow_inheritance": True}  # noqa: RUF012
+    meta = {"allow_inheritance": True}
 
 
 class Tree(Plant):
@@ -38,7 +38,7 @@ class Stone(mongoengine.Document):
 
 
 class Base(mongoengine.Document):
-    meta = {"abstract": True}  # noqa: RUF012
+    meta = {"abstract": True}
 
 
 class Crystal(Base):
@@ -153,15 +153,6 @@ def test_documents_need_a_store() -> None:
     """There is no database beside which they could be recorded."""
     with pytest.raises(InstallError, match="cannot be installed without a store"):
         Lifecycle().install(mongoengine)
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Document classes with mistakes in them are not left for other tests to find."""
-    before = dict(mongoengine.base.common._document_registry)
-    yield
-    mongoengine.base.common._document_registry.clear()
-    mongoengine.base.common._document_registry.update(before)
 
 
 def test_a_mistake_on_a_class_is_found_when_installing(new: Any, forgotten: None) -> None:

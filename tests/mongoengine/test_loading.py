@@ -285,7 +285,7 @@ def test_the_score_of_a_text_search_is_no_field(mongo: object, records: Any) -> 
 
     class Text(mongoengine.Document):
         words = fields.StringField()
-        meta = {"indexes": ["$words"]}  # noqa: RUF012
+        meta = {"indexes": ["$words"]}
 
     Text(words="some words").save()
     records()

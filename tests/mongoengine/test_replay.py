@@ -34,7 +34,7 @@ class Node(mongoengine.Document):
     leaf = fields.EmbeddedDocumentField(Leaf, db_field="lf")
     leaves = fields.EmbeddedDocumentListField(Leaf, db_field="lvs")
     other = fields.LazyReferenceField("self")
-    meta = {"allow_inheritance": True}  # noqa: RUF012
+    meta = {"allow_inheritance": True}
 
 
 class SpecialNode(Node):

@@ -468,7 +468,7 @@ def test_a_class_that_is_not_audited_leaves_no_record(records: Any) -> None:
 
 class Animal(mongoengine.Document):
     name = fields.StringField()
-    meta = {"allow_inheritance": True}  # noqa: RUF012
+    meta = {"allow_inheritance": True}
 
 
 class Dog(Animal):

@@ -132,7 +132,7 @@ class Color(Enum):
 
 class Base(mongoengine.EmbeddedDocument):
     name = fields.StringField(db_field="n")
-    meta = {"allow_inheritance": True}  # noqa: RUF012
+    meta = {"allow_inheritance": True}
 
 
 class Derived(Base):

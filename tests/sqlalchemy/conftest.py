@@ -8,11 +8,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy import Engine, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from lifecycle import Lifecycle
 from lifecycle.audit.records import Record
+
+Start = Callable[[], sessionmaker[Session]]
+Recorded = Callable[[], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -35,9 +38,7 @@ def base() -> Iterator[type[DeclarativeBase]]:
 
 
 @pytest.fixture
-def start(
-    engine: Engine, lifecycle: Lifecycle, base: type[DeclarativeBase]
-) -> Iterator[Callable[[], sessionmaker[Session]]]:
+def start(engine: Engine, lifecycle: Lifecycle, base: type[DeclarativeBase]) -> Iterator[Start]:
     """Create the tables and give the installed session factory, once the models are declared."""
     with ExitStack() as after:
 
@@ -53,7 +54,7 @@ def start(
 
 
 @pytest.fixture
-def recorded(lifecycle: Lifecycle) -> Callable[..., list[tuple[Any, ...]]]:
+def recorded(lifecycle: Lifecycle) -> Recorded:
     """Everything recorded, oldest first, as (operation, entity, key, changes)."""
 
     def read() -> list[tuple[Any, ...]]:
@@ -62,5 +63,27 @@ def recorded(lifecycle: Lifecycle) -> Callable[..., list[tuple[Any, ...]]]:
     return read
 
 
+@pytest.fixture
+def seen() -> list[Any]:
+    """What hooks of the test have noted down."""
+    return []
+
+
 def _brief(record: Record) -> tuple[Any, ...]:
     return str(record.operation), record.entity, record.key, record.changes
+
+
+class Plain:
+    """A mixin without hooks."""
+
+
+def user_model(base: type[DeclarativeBase], mixin: type = Plain) -> Any:
+    """A model with a key, a name and a nickname that may be missing."""
+
+    class User(mixin, base):  # type: ignore[misc, valid-type]
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(50))
+        nick: Mapped[str | None] = mapped_column(String(50))
+
+    return User

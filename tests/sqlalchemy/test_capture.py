@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+import pickle
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import JSON, FetchedValue, ForeignKey, Numeric, String, TypeDecorator, event, func
+from sqlalchemy import (
+    JSON,
+    Engine,
+    FetchedValue,
+    ForeignKey,
+    Numeric,
+    PickleType,
+    String,
+    TypeDecorator,
+    func,
+)
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
-    Session,
     deferred,
     mapped_column,
     relationship,
-    sessionmaker,
 )
 
-from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited
+from lifecycle import ABSENT, MASKED, Change, Lifecycle, audited, not_audited
 from lifecycle.changes import ListEdit, Operation, Splice
 from lifecycle.errors import RecordingError
 from lifecycle.mappers.sqlalchemy.outcome import Done, moves_in_order
-
-Start = Callable[[], sessionmaker[Session]]
-Recorded = Callable[[], list[tuple[Any, ...]]]
+from tests.sqlalchemy.conftest import Recorded, Start
+from tests.statements import statements
 
 
 def user_model(base: type[DeclarativeBase]) -> Any:
@@ -128,45 +137,36 @@ def test_an_old_value_that_memory_lost_is_read_before_it_is_overwritten(
 
 
 def test_many_unknown_old_values_are_read_in_one_statement(
-    base: type[DeclarativeBase], start: Start, recorded: Recorded
+    base: type[DeclarativeBase], start: Start, recorded: Recorded, engine: Engine
 ) -> None:
     """The number of SELECTs does not grow with the number of expired objects."""
     user, factory = user_model(base), start()
-    statements: list[str] = []
     with factory() as session:
         people = [user(name=f"n{number}") for number in range(50)]
         session.add_all(people)
         session.commit()
-
-        def note(*arguments: Any) -> None:
-            statements.append(arguments[2])
-
-        event.listen(session.get_bind(), "before_cursor_execute", note)
-        for person in people:
-            person.name = "x"
-        session.commit()
-    selects = [statement for statement in statements if statement.startswith("SELECT")]
+        with statements(engine) as executed:
+            for person in people:
+                person.name = "x"
+            session.commit()
+    selects = [statement for statement in executed if statement.startswith("SELECT")]
     assert len(selects) == 1
     assert {changes["name"].old for _, _, _, changes in recorded()[50:]} == {
         f"n{number}" for number in range(50)
     }
 
 
-def test_a_flush_of_any_size_adds_two_statements(base: type[DeclarativeBase], start: Start) -> None:
+def test_a_flush_of_any_size_adds_two_statements(
+    base: type[DeclarativeBase], start: Start, engine: Engine
+) -> None:
     """The revision and its records are one statement each."""
     user, factory = user_model(base), start()
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
     with factory() as session:
         session.add_all([user(name=f"n{number}") for number in range(50)])
-        event.listen(session.get_bind(), "before_cursor_execute", note)
-        session.flush()
-        ours = [statement for statement in statements if "lifecycle_" in statement]
+        with statements(engine) as executed:
+            session.flush()
         session.rollback()
-    assert len(ours) == 2
+    assert len([statement for statement in executed if "lifecycle_" in statement]) == 2
 
 
 def test_a_changed_key_moves_the_history(
@@ -259,7 +259,7 @@ def test_a_version_counter_is_recorded_with_the_change(
         id: Mapped[int] = mapped_column(primary_key=True)
         text: Mapped[str] = mapped_column(String(50))
         version: Mapped[int] = mapped_column()
-        __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # read by SQLAlchemy
+        __mapper_args__ = {"version_id_col": version}
 
     factory = start()
     with factory.begin() as session:
@@ -346,13 +346,13 @@ def test_joined_inheritance_is_one_record_under_the_name_of_the_base(
         __tablename__ = "persons"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(20))
-        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}
 
     class Manager(Person):
         __tablename__ = "managers"
         id: Mapped[int] = mapped_column(ForeignKey("persons.id"), primary_key=True)
         budget: Mapped[int]
-        __mapper_args__ = {"polymorphic_identity": "manager"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_identity": "manager"}
 
     factory = start()
     with factory.begin() as session:
@@ -519,15 +519,16 @@ def test_a_label_that_cannot_be_made_fails_the_flush(
 ) -> None:
     """A broken label is an error that names the model and the cause, not a silent gap."""
     user = audited(label=lambda instance: 1 / 0)(user_model(base))
-    broken = pytest.raises(RecordingError, match=r"label of a .*User.*ZeroDivisionError")
+    broken = pytest.raises(RecordingError, match=r"User 1: label .*ZeroDivisionError")
     with broken, start().begin() as session:
         session.add(user(name="Eve"))
 
 
-def test_an_old_value_nobody_knows_is_unknown(
-    base: type[DeclarativeBase], start: Start, recorded: Recorded
+@pytest.mark.parametrize("expired", [False, True])
+def test_old_values_of_an_object_that_only_the_flush_touched_are_true(
+    expired: bool, base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:
-    """A column the database changes on an object only the flush touched has no known old value."""
+    """Also of a column that changes by itself, and of an object that memory knows nothing of."""
 
     class Order(base):  # type: ignore[misc, valid-type]
         __tablename__ = "orders"
@@ -545,8 +546,11 @@ def test_an_old_value_nobody_knows_is_unknown(
         session.add(Order(lines=[Line()]))
     with factory.begin() as session:
         order = session.get_one(Order, 1)
+        (line,) = order.lines
+        if expired:
+            session.expire(line)
         order.lines.clear()
-    assert recorded()[2][3] == {"order_id": Change(1, None), "touched": Change(UNKNOWN, 1)}
+    assert recorded()[2][3] == {"order_id": Change(1, None), "touched": Change(0, 1)}
 
 
 def test_the_record_is_made_at_a_known_time_by_a_known_actor(
@@ -567,3 +571,184 @@ def test_the_record_is_made_at_a_known_time_by_a_known_actor(
     assert (revision.actor, revision.actor_label, revision.reason) == ("ann", "Ann", "why")
     assert (revision.source, revision.request_id) == ("web", "r1")
     assert revision.context == {"ip": "::1"}
+
+
+def test_an_expired_object_that_a_flush_only_passes_by_is_no_change(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Its key is in memory no more, and nothing of it is written."""
+
+    class Shelf(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "shelves"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        books: Mapped[list[Any]] = relationship("Volume", back_populates="shelf")
+
+    class Volume(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "volumes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelves.id"))
+        shelf: Mapped[Any] = relationship(Shelf, back_populates="books")
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Shelf(id=1))
+        session.add(Volume(id=1))
+    with factory.begin() as session:
+        shelf, book = session.get_one(Shelf, 1), session.get_one(Volume, 1)
+        book.shelf = shelf
+        session.flush()
+        session.expire(shelf)
+        book.shelf = None
+    assert [one[:3] for one in recorded()[2:]] == [("update", "Volume", "1")] * 2
+
+
+def test_an_object_deleted_by_an_earlier_flush_is_not_deleted_again(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Though its parent still has it in a collection that is deleted with the parent."""
+
+    class Shelf(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "shelves"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        books: Mapped[list[Any]] = relationship("Volume", cascade="all, delete-orphan")
+
+    class Volume(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "volumes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelves.id"))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Shelf(id=1, books=[Volume(id=1)]))
+    with factory.begin() as session:
+        shelf = session.get_one(Shelf, 1)
+        session.delete(shelf.books[0])
+        session.flush()
+        session.delete(shelf)
+        with pytest.warns(SAWarning, match="expected to delete 1 row"):
+            session.flush()
+    assert [one[:3] for one in recorded()[2:]] == [
+        ("delete", "Volume", "1"),
+        ("delete", "Shelf", "1"),
+    ]
+
+
+def test_each_row_has_its_own_value_of_a_python_onupdate(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Where SQLAlchemy gives every object the value of the first row."""
+    ticks = count(1)
+
+    class Counter(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "counters"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int] = mapped_column(default=0)
+        touched: Mapped[int] = mapped_column(default=0, onupdate=lambda: next(ticks))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Counter(id=1), Counter(id=2)])
+    with factory.begin() as session:
+        for one in session.query(Counter):
+            one.n = 5
+    with factory() as session:
+        stored = {str(one.id): one.touched for one in session.query(Counter)}
+    assert len({*stored.values()}) == 2
+    assert {key: changes["touched"].new for _, _, key, changes in recorded()[2:]} == stored
+
+
+def test_what_python_takes_for_equal_is_a_change_when_it_is_written(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """True and 1 are two things in JSON."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        data: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSON()))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Page(id=1, data={"a": True}))
+    with factory.begin() as session:
+        page = session.get_one(Page, 1)
+        page.data["a"] = 1
+    assert recorded()[1][3] == {"data.a": Change(True, 1)}
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_an_old_value_changed_in_place_without_a_word_is_read_again(
+    how: str, base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Memory holds what nobody wrote."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        data: Mapped[dict[str, Any]] = mapped_column(JSON())
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Page(id=1, data={"a": 1}))
+    with factory.begin() as session:
+        page = session.get_one(Page, 1)
+        page.data["a"] = 2
+        if how == "deleted":
+            session.delete(page)
+        else:
+            page.data = {"a": 3}
+    changes = recorded()[1][3]
+    assert changes == (
+        {"data.a": Change(1, 3)}
+        if how == "replaced"
+        else {"id": Change(1, ABSENT), "data": Change({"a": 1}, ABSENT)}
+    )
+
+
+def test_a_pickle_is_recorded_as_its_bytes(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Not as what the driver wraps them in."""
+
+    class Thing(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "things"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        data: Mapped[Any] = mapped_column(PickleType())
+
+    with start().begin() as session:
+        session.add(Thing(id=1, data=(1, 2)))
+    assert pickle.loads(recorded()[0][3].new("data")) == (1, 2)
+
+
+def test_what_a_replacing_object_does_not_set_stays_in_the_row(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Deleting and adding under one key in a flush is one UPDATE of what was set."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(id=1, name="Eve", email="eve@x"))
+    with factory.begin() as session:
+        session.delete(session.get_one(user, 1))
+        session.add(user(id=1, name="Bob"))
+    assert recorded()[1] == ("update", "User", "1", {"name": Change("Eve", "Bob")})
+    with factory() as session:
+        assert session.get_one(user, 1).email == "eve@x"
+
+
+def test_a_new_object_whose_defaults_are_read_at_once_is_an_insert(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """It has its key before the flush is over, as no other new object."""
+
+    class Eager(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "eagers"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int] = mapped_column(server_default="3")
+        __mapper_args__ = {"eager_defaults": True}
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Eager(id=1))
+    assert recorded() == [
+        ("insert", "Eager", "1", {"id": Change(ABSENT, 1), "n": Change(ABSENT, 3)})
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     MappedAsDataclass,
-    Session,
     mapped_column,
     registry,
     sessionmaker,
@@ -22,20 +20,13 @@ from sqlmodel import Field, SQLModel
 from sqlmodel import Session as SQLModelSession
 
 from lifecycle import Lifecycle, pre_persist, pre_update
-
-Start = Callable[[], sessionmaker[Session]]
+from tests.sqlalchemy.conftest import Start
 
 
 @pytest.fixture
 def engine(sqlite_engine: Engine) -> Engine:
     """Hooks do not depend on the database."""
     return sqlite_engine
-
-
-@pytest.fixture
-def seen() -> list[Any]:
-    """What hooks of the test have noted down."""
-    return []
 
 
 @pytest.fixture
@@ -170,7 +161,7 @@ def test_over_inheritance_hooks_are_inherited_and_overriding_one_disables_it(
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))
         type: Mapped[str | None] = mapped_column(String(20))
-        __mapper_args__ = {"polymorphic_on": "type", "polymorphic_identity": "person"}  # noqa: RUF012
+        __mapper_args__ = {"polymorphic_on": "type", "polymorphic_identity": "person"}
 
         @pre_persist
         def note(self) -> None:

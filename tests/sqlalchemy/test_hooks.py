@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, String, select
+from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
-    Session,
     mapped_column,
     relationship,
-    sessionmaker,
 )
 
 from lifecycle import (
@@ -31,37 +29,13 @@ from lifecycle import (
     pre_update,
 )
 from lifecycle.errors import FrozenChangesError, HookDefinitionError, HookLoopError
-
-Recorded = Callable[[], list[tuple[Any, ...]]]
+from tests.sqlalchemy.conftest import Recorded, Start, user_model
 
 
 @pytest.fixture
 def engine(sqlite_engine: Any) -> Any:
     """Hooks do not depend on the database."""
     return sqlite_engine
-
-
-@pytest.fixture
-def seen() -> list[Any]:
-    """What hooks of the test have noted down."""
-    return []
-
-
-Start = Callable[[], sessionmaker[Session]]
-
-
-class Plain:
-    """A mixin without hooks."""
-
-
-def user_model(base: type[DeclarativeBase], mixin: type = Plain) -> Any:
-    class User(mixin, base):  # type: ignore[misc, valid-type]
-        __tablename__ = "users"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str] = mapped_column(String(50))
-        nick: Mapped[str | None] = mapped_column(String(50))
-
-    return User
 
 
 def test_never_alice_only_bob_as_a_method(
@@ -285,6 +259,29 @@ def test_a_hook_sees_what_another_hook_did_to_its_object(
     with factory.begin() as session:
         session.add(user(name="Eve"))
     assert seen == [("first", None), ("second", None), ("first", Change(ABSENT, "n"))]
+
+
+def test_a_hook_sees_an_equal_value_that_another_hook_has_put_there(
+    base: type[DeclarativeBase], start: Start, seen: list[Any]
+) -> None:
+    """A price that one hook gives two places has two places for the next."""
+
+    class Priced(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "priced"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        price: Mapped[Decimal]
+
+        @pre_persist
+        def two_places(self) -> None:
+            self.price = self.price.quantize(Decimal("0.01"))
+
+        @pre_persist
+        def look(self, event: Any) -> None:
+            seen.append(str(event.changes.new("price")))
+
+    with start().begin() as session:
+        session.add(Priced(price=Decimal("1.5")))
+    assert seen == ["1.50"]
 
 
 def test_a_hook_is_not_called_again_for_what_it_did_itself(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,6 +32,7 @@ from lifecycle import (
     post_flush,
     post_load,
     post_persist,
+    post_remove,
     post_rollback,
     post_update,
     pre_flush,
@@ -42,9 +42,7 @@ from lifecycle import (
     pre_update,
 )
 from lifecycle.errors import HookDefinitionError, LostAssignmentWarning
-
-Start = Callable[[], sessionmaker[Session]]
-Recorded = Callable[[], list[tuple[Any, ...]]]
+from tests.sqlalchemy.conftest import Recorded, Start, user_model
 
 
 @pytest.fixture
@@ -54,22 +52,9 @@ def engine(sqlite_engine: Engine) -> Engine:
 
 
 @pytest.fixture
-def seen() -> list[Any]:
-    """What hooks of the test have noted down."""
-    return []
-
-
-@pytest.fixture
 def user(base: type[DeclarativeBase]) -> Any:
     """A model."""
-
-    class User(base):  # type: ignore[misc, valid-type]
-        __tablename__ = "users"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str] = mapped_column(String(50))
-        nick: Mapped[str | None] = mapped_column(String(50))
-
-    return User
+    return user_model(base)
 
 
 @pytest.fixture
@@ -134,6 +119,43 @@ class TestFlush:
                 ],
             ),
         ]
+
+    def test_an_object_that_a_hook_takes_out_of_the_flush_has_no_more_hooks_of_it(
+        self, lifecycle: Lifecycle, user: Any, start: Start, seen: list[Any]
+    ) -> None:
+        """One that is expunged has none, one that is deleted those of its removal."""
+        factory = start()
+        with factory.begin() as session:
+            session.add_all([user(id=1, name="a"), user(id=2, name="b")])
+
+        @lifecycle.subscribe
+        class Taking:
+            @pre_persist
+            def keep_one(self, event: Any) -> None:
+                seen.append(str(event.moment))
+                for other in set(event.session.new) - {event.instance}:
+                    event.session.expunge(other)
+
+            @pre_update
+            def delete_the_other(self, event: Any) -> None:
+                seen.append(str(event.moment))
+                for other in set(event.session.dirty) - {event.instance}:
+                    event.session.delete(other)
+
+            @pre_remove
+            @post_update
+            @post_remove
+            def note(self, event: Any) -> None:
+                seen.append(str(event.moment))
+
+        with factory.begin() as session:
+            session.add_all([user(name="c"), user(name="d")])
+        assert seen == ["pre_persist"]
+        seen.clear()
+        with factory.begin() as session:
+            for one in (session.get_one(user, 1), session.get_one(user, 2)):
+                one.name += "!"
+        assert seen == ["pre_update", "pre_remove", "post_update", "post_remove"]
 
     @pytest.mark.parametrize("moment", [pre_flush, on_flush])
     def test_raising_before_the_writing_vetoes(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, String, create_engine
+from sqlalchemy import Connection, Engine, ForeignKey, String, create_engine, insert
+from sqlalchemy.event import listens_for
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+    sessionmaker,
+)
 
-from lifecycle import Lifecycle
-
-Start = Callable[[], sessionmaker[Session]]
+from lifecycle import Lifecycle, post_persist, pre_persist, pre_remove
+from tests.sqlalchemy.conftest import Start
 
 
 @pytest.fixture
@@ -206,3 +213,174 @@ def test_two_databases_of_one_session_get_a_revision_each_joined_by_a_group(
     assert one.revision.group == other.revision.group
     first.dispose()
     second.dispose()
+
+
+def test_a_savepoint_of_the_connection_takes_its_records_too(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """Also one that the session knows nothing of, though it took the revision's row with it."""
+    with start().begin() as session:
+        connection = session.connection()
+        savepoint = connection.begin_nested()
+        connection.execute(insert(tag.__table__), {"name": "a"})
+        savepoint.rollback()
+        connection.execute(insert(tag.__table__), {"name": "b"})
+        session.add(tag(name="c"))
+    assert names() == [["b", "c"]]
+
+
+class TestEngine:
+    """An installed engine: Core statements outside of sessions."""
+
+    @pytest.fixture
+    def installed(self, engine: Engine, lifecycle: Lifecycle, tag: Any, base: Any) -> Iterator[Any]:
+        base.metadata.create_all(engine)
+        lifecycle.create_tables(engine)
+        lifecycle.install(engine)
+        yield engine
+        lifecycle.uninstall(engine)
+
+    @pytest.fixture
+    def add(self, tag: Any) -> Callable[..., None]:
+        def add(connection: Connection, *names: str) -> None:
+            for name in names:
+                connection.execute(insert(tag.__table__), {"name": name})
+
+        return add
+
+    def test_each_transaction_of_a_connection_is_a_revision(
+        self, installed: Engine, add: Any, names: Any
+    ) -> None:
+        """One that goes on after a commit, or after a rollback, starts another."""
+        with installed.connect() as connection:
+            add(connection, "a", "b")
+            connection.commit()
+            add(connection, "no")
+            connection.rollback()
+            add(connection, "c")
+            connection.commit()
+            add(connection, "no")
+        assert names() == [["a", "b"], ["c"]]
+
+    def test_savepoints_take_exactly_their_records(
+        self, installed: Engine, add: Any, names: Any
+    ) -> None:
+        """Three deep: released ones stay with what is around them."""
+        with installed.begin() as connection:
+            one = connection.begin_nested()
+            two = connection.begin_nested()
+            three = connection.begin_nested()
+            add(connection, "gone")
+            three.rollback()
+            add(connection, "a")
+            two.commit()
+            add(connection, "b")
+            one.commit()
+            four = connection.begin_nested()
+            add(connection, "no")
+            four.rollback()
+        assert names() == [["a", "b"]]
+
+    def test_with_autocommit_each_statement_is_a_revision(
+        self, installed: Engine, add: Any, names: Any
+    ) -> None:
+        """There is no transaction to belong to."""
+        with installed.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            add(connection, "a", "b")
+        assert names() == [["a"], ["b"]]
+
+    def test_sessions_and_engine_installed_both_record_once(
+        self, installed: Engine, add: Any, names: Any, tag: Any, lifecycle: Lifecycle
+    ) -> None:
+        """What a session writes is its own, before and after it the engine's connections too."""
+        factory = sessionmaker(installed)
+        lifecycle.install(factory)
+        with factory.begin() as session:
+            session.add(tag(name="a"))
+            session.flush()
+            add(session.connection(), "b")
+        with installed.begin() as connection:
+            add(connection, "c")
+        lifecycle.uninstall(factory)
+        assert names() == [["a", "b"], ["c"]]
+
+    def test_an_engine_that_is_not_installed_is_left_alone(
+        self, engine: Engine, tag: Any, start: Start, add: Any, names: Any
+    ) -> None:
+        """Installing sessions says nothing about the other connections of their engine."""
+        with start().begin() as session:
+            session.add(tag(name="a"))
+        with engine.begin() as connection:
+            add(connection, "b")
+        assert names() == [["a"]]
+
+    def test_uninstalling_leaves_no_listener(self, engine: Engine, lifecycle: Lifecycle) -> None:
+        """The engine is as it was before."""
+        before = {name: len(getattr(engine.dispatch, name)) for name in ENGINE_EVENTS}
+        lifecycle.install(engine)
+        assert {name: len(getattr(engine.dispatch, name)) for name in ENGINE_EVENTS} != before
+        lifecycle.uninstall(engine)
+        assert {name: len(getattr(engine.dispatch, name)) for name in ENGINE_EVENTS} == before
+
+    def test_a_statement_that_fails_leaves_no_record(
+        self, installed: Engine, add: Any, names: Any
+    ) -> None:
+        """What had been read for it is forgotten."""
+        with installed.connect() as connection:
+            add(connection, "a")
+            savepoint = connection.begin_nested()
+            with pytest.raises(IntegrityError):
+                add(connection, "a")
+            savepoint.rollback()
+            add(connection, "b")
+            connection.commit()
+        assert names() == [["a", "b"]]
+
+
+ENGINE_EVENTS = ("before_execute", "after_execute", "release_savepoint", "commit", "rollback")
+
+
+def test_statements_of_hooks_are_recorded_whenever_they_run(
+    tag: Any, base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle, names: Any
+) -> None:
+    """Before, in the middle of and after the writing; also those of SQLAlchemy's own events."""
+
+    class Note(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "notes"
+        id: Mapped[str] = mapped_column(String(20), primary_key=True)
+
+    class Parent(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "parents"
+        id: Mapped[str] = mapped_column(String(20), primary_key=True)
+        notes: Mapped[list[Any]] = relationship("Child", cascade="all, delete-orphan")
+
+    class Child(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "children"
+        id: Mapped[str] = mapped_column(String(20), primary_key=True)
+        parent_id: Mapped[str] = mapped_column(ForeignKey("parents.id"))
+
+    def note(session: Session, text: str) -> None:
+        session.connection().execute(insert(Note.__table__), {"id": text})
+
+    @lifecycle.subscribe
+    @pre_persist(Parent)
+    @post_persist(Parent)
+    @pre_remove(Child)
+    def hook(event: Any) -> None:
+        note(event.session, f"late {event.moment}" if event.late else str(event.moment))
+
+    factory = start()
+
+    @listens_for(Parent, "after_insert")
+    def listener(mapper: Any, connection: Connection, target: Any) -> None:
+        connection.execute(insert(Note.__table__), {"id": "after_insert"})
+
+    with factory.begin() as session:
+        session.add(Parent(id="p", notes=[Child(id="c")]))
+    with factory.begin() as session:
+        parent = session.get_one(Parent, "p")
+        parent.notes.clear()
+    assert [sorted(found) for found in names()] == [
+        ["after_insert", "c", "p", "post_persist", "pre_persist"],
+        ["c", "late pre_remove"],
+    ]

@@ -72,10 +72,12 @@ def update(
     return {**record, "former_key": former_key}
 
 
-def delete(entity: str, key: str, *, label: str | None = None, **values: Any) -> dict[str, Any]:
+def delete(
+    entity: str, key: str, *, label: str | None = None, cause: str | None = None, **values: Any
+) -> dict[str, Any]:
     """An object's delete with its last values."""
     changes = {name: Change(value, ABSENT) for name, value in values.items()}
-    return _record(entity, key, changes, Operation.DELETE, label)
+    return {**_record(entity, key, changes, Operation.DELETE, label), "cause": cause}
 
 
 def _record(

@@ -9,7 +9,7 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
-from lifecycle.changes import ABSENT, MASKED, Change, SetEdit
+from lifecycle.changes import ABSENT, MASKED, UNKNOWN, Change, SetEdit
 from tests.ui.conftest import Log, delete, insert, update
 
 Browse = Callable[..., TestClient]
@@ -17,7 +17,7 @@ Browse = Callable[..., TestClient]
 
 def words(text: str) -> str:
     """What a reader sees of a page, without its tags."""
-    body = text[text.index("<main") :]
+    body = text[text.index("<main") :].replace("<wbr>", "")
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
@@ -147,6 +147,18 @@ def test_a_deleted_object_keeps_its_page(shop: Log, browse: Browse) -> None:
     assert "status paid" in text.partition("The object before it was deleted")[2]
 
 
+def test_what_the_database_did_by_itself_is_told(log: Log, browse: Browse) -> None:
+    """On the page of the record and on that of the object; others have no cause."""
+    log.write(insert("shop.Line", "1", sku="A-7"))
+    (record,) = log.write(delete("shop.Line", "1", cause="cascade", sku="A-7"))
+    client = browse(log)
+    assert "Cause the database, through a foreign key" in see(client, f"/r/{record.id}")
+    assert '"cause": "cascade"' in see(client, f"/r/{record.id}")
+    assert "Cause: the database, through a foreign key" in see(client, "/o/shop.Line/1")
+    (other,) = log.write(insert("shop.Line", "2", sku="B"))
+    assert "the database" not in see(client, f"/r/{other.id}") + see(client, "/o/shop.Line/2")
+
+
 def test_a_moved_object_is_followed_back_to_its_former_keys(log: Log, browse: Browse) -> None:
     """The new key shows the whole history, the old key leads to the new one."""
     log.write(insert("repo.File", "a", size=1, mode="x"))
@@ -158,7 +170,7 @@ def test_a_moved_object_is_followed_back_to_its_former_keys(log: Log, browse: Br
     assert "key changed from a" in text
     assert "created 2026-03-01 09:07:00" in text
     assert "size 2 mode x" in text.partition("The object after this change")[2]
-    assert "moved It is now b" in see(client, "/o/repo.File/a")
+    assert "moved to b" in see(client, "/o/repo.File/a")
 
 
 def test_another_object_that_had_the_key_before_is_kept_apart(log: Log, browse: Browse) -> None:
@@ -232,7 +244,7 @@ def test_a_record_tells_everything_about_one_change(shop: Log, browse: Browse) -
         "When 2026-03-01 09:07:00",
         "Source web",
         "Request req-1",
-        "ip 203.0.113.7",
+        ", change 1 ip 203.0.113.7",
         "email ada@example.org",
         "No earlier change of this object",
         "Next change \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} updated 2026-03-01 09:14:00",
@@ -264,7 +276,7 @@ def test_a_revision_shows_everything_in_the_order_written(shop: Log, browse: Bro
     link = re.findall(r'href="\./(t/[^"]+)"', client.get("/?request_id=req-1").text)[0]
     text = see(client, f"/{link}")
     assert "2 changes, in the order written" in text
-    assert "1 created shop.Customer 1 created shop.Order" in text
+    assert "created 1 shop.Customer created 1 shop.Order" in text
     assert text.index("Ada Byron") < text.index("Order 1042")
     assert "ip 203.0.113.7" in text
 
@@ -272,10 +284,23 @@ def test_a_revision_shows_everything_in_the_order_written(shop: Log, browse: Bro
 def test_an_actor_shows_what_they_did_lately(shop: Log, browse: Browse) -> None:
     """Their changes, what those add up to, and from when to when they are."""
     text = see(browse(shop), "/a/bob")
-    assert "first seen 2026-03-01 09:14:00 last seen 2026-03-01 09:28:00" in text
-    assert "1 deleted shop.Order" in text
-    assert "1 updated shop.Customer" in text
+    assert "first change 2026-03-01 09:14:00 last change 2026-03-01 09:28:00" in text
+    assert "deleted 1 shop.Order updated 1 shop.Customer" in text
     assert "signed up" not in text
+
+
+def test_an_actor_with_many_changes_is_summed_up_page_by_page(log: Log, browse: Browse) -> None:
+    """The page says what its times and numbers are of."""
+    for size in range(120):
+        log.write(update("repo.File", "a", size=(size, size + 1)))
+    client = browse(log)
+    newest = see(client, "/a/ann")
+    assert "last change 2026-03-01 23:00:00 this page goes back to 2026-03-01 11:27:00" in newest
+    assert "on this page: updated 100 repo.File" in newest
+    (older,) = re.findall(r'href="\.\./(a/\S+)" rel="next"', client.get("/a/ann").text)
+    oldest = see(client, f"/{older}")
+    assert "this page goes from 2026-03-01 09:07:00 to 2026-03-01 11:20:00" in oldest
+    assert "on this page: updated 20 repo.File" in oldest
 
 
 def test_help_explains_the_words(log: Log, browse: Browse) -> None:
@@ -326,6 +351,19 @@ def test_a_record_deep_in_a_large_revision_is_found(log: Log, browse: Browse) ->
     assert "Later changes of this object" in text
 
 
+def test_a_long_name_breaks_after_an_underscore(log: Log, browse: Browse) -> None:
+    """Where the line is too short for it; what else is in the name stays text."""
+    values = {"committed_at": ("x", "y"), "<a>_<b>": ("x", "y")}
+    (record,) = log.write(update("app.Job", "1", **values), context={"client_version": "7"})
+    client = browse(log)
+    for path in ("/", "/o/app.Job/1", f"/r/{record.id}"):
+        page = client.get(path).text
+        assert "committed_<wbr>at" in page
+        assert "&lt;a&gt;_<wbr>&lt;b&gt;" in page
+    for path in (f"/r/{record.id}", f"/t/{record.revision.id}"):
+        assert "client_<wbr>version" in client.get(path).text
+
+
 def test_pages_can_be_read_by_everyone(shop: Log, browse: Browse) -> None:
     """Language, landmarks, skip link, headings, scopes and machine-readable times are there."""
     client = browse(shop)
@@ -367,3 +405,14 @@ def test_health_is_one_word(log: Log, browse: Browse) -> None:
     """A monitor learns whether the store can be read, and nothing else."""
     response = browse(log, access=lambda *asked: False).get("/-/health")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_what_could_not_be_recorded_is_told(log: Log, browse: Callable[..., TestClient]) -> None:
+    """In the feed, on the page of the object and on that of the change, and in its JSON."""
+    broken = {**update("shop.Order", "1", total=(1, UNKNOWN)), "error": "field 'total' <broken>"}
+    [record] = log.write(broken)
+    client = browse(log)
+    for path in ("/", "/o/shop.Order/1", f"/r/{record.id}"):
+        page = client.get(path).text
+        assert "ot recorded in full: " in page
+        assert "field &#39;total&#39; &lt;broken&gt;" in page

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from operator import attrgetter
 from threading import Lock
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import Page, Query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import mongoengine
@@ -11,9 +12,15 @@ from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine import patches
-from lifecycle.mappers.mongoengine.documents import DocumentModels, all_subclasses, is_concrete
+from lifecycle.mappers.mongoengine.documents import (
+    DocumentModel,
+    DocumentModels,
+    all_subclasses,
+    is_concrete,
+)
 from lifecycle.mappers.mongoengine.images import Image, known
 from lifecycle.mappers.mongoengine.writing import Writing
+from lifecycle.policy import Policy
 
 __all__ = ["MongoengineMapper"]
 
@@ -90,9 +97,19 @@ class MongoengineMapper:
         """Whether the class, or one that inherits from it, has documents."""
         return any(map(is_concrete, all_subclasses(cls)))
 
+    def policies(self) -> Iterator[tuple[str, Policy]]:
+        """Every document class that is seen, with its policy, by the name of its entity."""
+        for cls in filter(self.watches, all_subclasses(Document)):
+            model = self._models.get(cls)
+            yield model.entity, model.policy
+
     def entity(self, cls: type) -> str:
         """The registered name of a document class: that of the class that has the collection."""
         return self._models.get(cls).entity
+
+    def entities(self) -> Iterator[str]:
+        """The registered names of every document class there is."""
+        return (DocumentModel(cls).entity for cls in all_subclasses(Document) if is_concrete(cls))
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of a primary key, given in any form its field takes.

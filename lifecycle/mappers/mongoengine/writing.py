@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.dispatch import Seen, run, settle
 from lifecycle.errors import HookLoopError, RecordingError, StoreError
+from lifecycle.faults import attempted_label
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image
@@ -50,7 +51,9 @@ class Writing:
         self._image = image
         self._services = services
         self._seen: Seen = {}
-        self._label = model.policy.label_of(document) if operation is Operation.DELETE else None
+        self._label: tuple[str | None, str | None] = (None, None)
+        if operation is Operation.DELETE:  # afterwards it may be too late to ask
+            self._label = self._labelled(model.key_of(document) or "")
 
     def settle(self) -> list[str]:
         """Run the pre hooks that have not seen the changes as they are; returns which ran."""
@@ -97,16 +100,24 @@ class Writing:
 
     def _written(self, one: Sent) -> Written:
         model = self._model
-        label = self._label
+        key = model.stored_key(one.id)
+        label, error = self._label
         if one.operation is not Operation.DELETE:
-            label = model.policy.label_of(self._document)
+            label, error = self._labelled(key)
         return Written(
             entity=model.entity,
-            key=model.stored_key(one.id),
+            key=key,
             changes=ChangeSet(model.logged(one.changes, one.after), one.operation),
             policy=model.policy,
             label=label,
+            error=error,
         )
+
+    def _labelled(self, key: str) -> tuple[str | None, str | None]:
+        """The document's label, and what went wrong with it."""
+        found: dict[str, str] = {}
+        label = attempted_label(found, self._model.policy, self._document)
+        return label, self._services.faults.settle(self._model.entity, key, found)
 
 
 def carried_out(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ _CHUNK: Final = 500
 
 
 def fetch_before(
-    session: Session, model: Model, missing: dict[State, set[str]]
+    session: Session, model: Model, missing: dict[State, Collection[str]]
 ) -> Iterator[tuple[State, dict[str, Any]]]:
     """The database's values of fields that memory lacks, before a flush.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from weakref import WeakSet, ref
 
@@ -14,8 +14,8 @@ from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.loading import Loading
-from lifecycle.mappers.sqlalchemy.model import mapper_of
-from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
+from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
 from lifecycle.mappers.sqlalchemy.targets import (
     accepts,
@@ -25,6 +25,7 @@ from lifecycle.mappers.sqlalchemy.targets import (
     release,
     sessions_of,
 )
+from lifecycle.policy import Policy, entity_of, policy_of
 
 __all__ = ["SQLAlchemyMapper"]
 
@@ -48,11 +49,11 @@ class SQLAlchemyMapper:
     # --- the Mapper protocol ---
 
     def accepts(self, target: object) -> bool:
-        """Whether the target makes SQLAlchemy sessions, or is one."""
+        """Whether the target is an engine, makes SQLAlchemy sessions, or is one."""
         return accepts(target)
 
     def install(self, target: Any) -> None:
-        """Listen to the sessions of a factory or a class, or to one session.
+        """Listen to the sessions of a factory or a class, to one session, or to an engine.
 
         Raises ``InstallError`` when these sessions are seen already, and ``ConfigurationError``
         when a mapped class declares what cannot work.
@@ -111,9 +112,18 @@ class SQLAlchemyMapper:
         """Whether the class, or one that inherits from it, is mapped."""
         return mapper_of(cls) is not None or any(map(self.maps, cls.__subclasses__()))
 
+    def policies(self) -> Iterator[tuple[str, Policy]]:
+        """Every mapped class with its policy, by the name of its entity."""
+        for mapper in configured_mappers():
+            yield entity_of(root_of_hierarchy(mapper)), policy_of(mapper.class_)
+
     def entity(self, cls: type) -> str:
         """The registered name of a mapped class."""
         return self._models.get(cls).entity
+
+    def entities(self) -> Iterator[str]:
+        """The registered names of every mapped class there is."""
+        return names()
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of an identity, given as ``Session.get`` takes it.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import eq
 from typing import Any, Final
 
 from sqlalchemy import Column, Dialect
 from sqlalchemy.orm import MANYTOONE, InstanceState, Mapper, RelationshipProperty
 from sqlalchemy.orm import class_mapper as _class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError, UnmappedColumnError
+from sqlalchemy.types import TypeEngine
 
-from lifecycle.errors import RecordingError
+from lifecycle import codec
+from lifecycle.changes import Change, Delta
+from lifecycle.errors import EncodingError, RecordingError
+from lifecycle.faults import attempted, field_named, unknown
 from lifecycle.keys import key_text
-from lifecycle.mappers.sqlalchemy.values import ToLog, plain, to_log
+from lifecycle.mappers.sqlalchemy.collections import many_to_many
+from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, plain, to_log
 from lifecycle.markers import Marker
 from lifecycle.policy import Policy, entity_of, policy_of
 
-__all__ = ["Model", "mapper_of"]
+__all__ = ["Model", "mapper_of", "root_of_hierarchy"]
 
 
 def mapper_of(cls: type) -> Mapper[Any] | None:
@@ -32,7 +39,7 @@ class Field:
     """A mapped column: the attribute's name, and how its values go to the log."""
 
     name: str
-    equal: Any
+    equal: Callable[[Any, Any], bool]
     to_log: ToLog | None
 
 
@@ -46,7 +53,7 @@ class Model:
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper: Final = mapper
         self.cls: Final[type] = mapper.class_
-        self.root: Final = _root(mapper)
+        self.root: Final = root_of_hierarchy(mapper)
         self.entity: Final = entity_of(self.root)
         self.policy: Final[Policy] = policy_of(mapper.class_)
         self.fields: Final = {
@@ -54,43 +61,103 @@ class Model:
             for prop in mapper.column_attrs
             if isinstance(prop.columns[0], Column)
         }
+        self.names: Final = frozenset(self.fields)
+        self.converted: Final = frozenset(
+            name for name, field in self.fields.items() if field.to_log is not None
+        )
         self.identity: Final = tuple(
             mapper.get_property_by_column(column).key for column in mapper.primary_key
         )
         self.volatile: Final = frozenset(name for name in self.fields if _is_volatile(mapper, name))
+        self.per_row: Final = frozenset(
+            name
+            for name in self.volatile
+            if getattr(mapper.attrs[name].columns[0].onupdate, "is_callable", False)
+        )
         self.many_to_one: Final = tuple(
             _foreign_keys(mapper, relationship)
             for relationship in mapper.relationships
             if relationship.direction is MANYTOONE and not relationship.viewonly
         )
+        self.many_to_many: Final = many_to_many(mapper)
+
+    @property
+    def recorded_names(self) -> list[str]:
+        """What a changeset may have of the object: its columns and many-to-many collections."""
+        return [*self.fields, *(one.name for one in self.many_to_many)]
 
     def key(self, state: InstanceState[Any]) -> str | None:
         """The text of an object's identity as its attributes have it; ``None`` while unknown."""
+        if len(self.identity) == 1:
+            value = state.dict.get(self.identity[0])
+            return None if value is None else self.key_text((value,))
         identity = tuple(map(state.dict.get, self.identity))
-        return None if identity == (None,) * len(identity) else key_text(identity)
+        return None if identity == (None,) * len(identity) else self.key_text(identity)
 
     def stored_key(self, state: InstanceState[Any]) -> str | None:
         """The text of the identity the database knew the object by before the flush."""
-        return None if state.key is None else key_text(state.key[1])
+        return None if state.key is None else self.key_text(state.key[1])
+
+    def key_text(self, identity: tuple[Any, ...]) -> str:
+        """The text of an identity; raises ``RecordingError``, with the entity, when it has none."""
+        try:
+            return key_text(identity)
+        except EncodingError as error:
+            raise RecordingError(
+                f"a {self.entity} cannot be recorded, for its key has no text: {error}"
+            ) from None
+
+    def logged_state(self, state: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+        """The values of an object's fields as they go to the log. Raises as `logged` does."""
+        if not self.converted and ATOMS.issuperset(map(type, state.values())):
+            return state
+        return {name: self.logged(name, value, dialect) for name, value in state.items()}
+
+    def logged_deltas(self, deltas: dict[str, Delta], dialect: Dialect) -> dict[str, Delta]:
+        """Changes of an object's fields as they go to the log. Raises as `logged` does."""
+        return {name: self._logged_delta(name, one, dialect) for name, one in deltas.items()}
+
+    def _logged_delta(self, name: str, delta: Delta, dialect: Dialect) -> Delta:
+        if not isinstance(delta, Change):  # of a collection, which holds keys
+            return delta
+        old, new = delta.old, delta.new
+        if name not in self.converted and type(old) in ATOMS and type(new) in ATOMS:
+            return delta
+        return Change(self.logged(name, old, dialect), self.logged(name, new, dialect))
 
     def logged(self, field: str, value: Any, dialect: Dialect) -> Any:
         """A field's value as it goes to the log.
 
-        Raises ``RecordingError`` when the column's type refuses the value.
+        Raises whatever the column's type raises; `logged_or_unknown` finds the field then.
         """
         convert = self.fields[field].to_log
         if convert is None or value is None or isinstance(value, Marker):
             return plain(value)
-        try:
-            return plain(convert(value, dialect))
-        except Exception as error:
-            raise RecordingError(
-                f"{self.entity}.{field} cannot be recorded: its column type refused the value "
-                f"({type(error).__name__})"
-            ) from None  # the cause may quote the value
+        return plain(convert(value, dialect))
+
+    def logged_or_unknown(
+        self, found: dict[str, str], field: str, value: Any, dialect: Dialect
+    ) -> Any:
+        """The same; ``UNKNOWN``, and the fault noted, when it cannot be told.
+
+        Of a field that the log hides nothing is asked.
+        """
+        if field in self.policy.exclude or field in self.policy.mask:
+            return unknown(value)
+
+        def make() -> Any:
+            try:
+                return self.logged(field, value, dialect)
+            except Exception as error:
+                raise RecordingError(
+                    f"turning its value into what is stored raised {type(error).__name__}; correct "
+                    "its column type, or leave the field out or mask it with @audited"
+                ) from None
+
+        return attempted(found, field_named(field), make, instead=unknown(value))
 
 
-def _root(mapper: Mapper[Any]) -> type:
+def root_of_hierarchy(mapper: Mapper[Any]) -> type:
     """The class whose rows an object's key is unique among; concrete tables have their own."""
     while mapper.inherits is not None and not mapper.concrete:
         mapper = mapper.inherits
@@ -98,7 +165,31 @@ def _root(mapper: Mapper[Any]) -> type:
 
 
 def _field(mapper: Mapper[Any], name: str, column: Any) -> Field:
-    return Field(name, column.type.compare_values, to_log(column.type))
+    return Field(name, _equality(column.type), to_log(column.type))
+
+
+def _equality(type_: TypeEngine[Any]) -> Callable[[Any, Any], bool]:
+    """How a type compares its values, with an answer also where comparing them fails."""
+    compare: Callable[[Any, Any], Any] = type_.compare_values
+    if getattr(compare, "__func__", None) is TypeEngine.compare_values:
+        compare = eq  # which is all it does
+
+    def equal(old: Any, new: Any) -> bool:
+        try:
+            answer = compare(old, new)
+        except Exception:  # a foreign type's __eq__ may do anything
+            answer = None
+        return answer if answer is True or answer is False else _recorded_alike(old, new)
+
+    return equal
+
+
+def _recorded_alike(old: Any, new: Any) -> bool:
+    """Whether two values that cannot be compared are the same in the log; in doubt they differ."""
+    try:
+        return codec.canonical(old) == codec.canonical(new)
+    except Exception:
+        return False
 
 
 def _is_volatile(mapper: Mapper[Any], name: str) -> bool:

@@ -13,11 +13,11 @@ from lifecycle.errors import HistoryError
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.loading import Loading
-from lifecycle.mappers.sqlalchemy.model import Model, mapper_of
+from lifecycle.mappers.sqlalchemy.model import Model, mapper_of, root_of_hierarchy
 from lifecycle.moments import LoadClassMetadata, Moment
-from lifecycle.policy import Policy, check_fields, policy_of
+from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 
-__all__ = ["Models"]
+__all__ = ["Models", "configured_mappers", "names"]
 
 
 class Models:
@@ -28,6 +28,8 @@ class Models:
         self._loading = loading
         self._checked: dict[type, Model] = {}
         self._registered: dict[type, Model] = {}
+        self.generation = 0
+        """Counts how often classes were added."""
         self._told: WeakKeyDictionary[type, set[Hook]] = WeakKeyDictionary()
 
     def get(self, cls: type) -> Model:
@@ -63,7 +65,8 @@ class Models:
         classes are told of each once. Raises ``ConfigurationError`` for the first class whose
         declarations cannot work.
         """
-        for mapper in _configured_mappers():
+        self.generation += 1
+        for mapper in configured_mappers():
             cls = mapper.class_
             if policy_of(cls) != Policy() or self._services.dispatcher.plan(cls):
                 model = self._check(mapper)
@@ -75,7 +78,7 @@ class Models:
 
         Raises ``ConfigurationError`` for the first one whose declarations cannot work.
         """
-        for mapper in _configured_mappers():
+        for mapper in configured_mappers():
             if issubclass(mapper.class_, target):
                 self._check(mapper)
 
@@ -83,7 +86,7 @@ class Models:
         model = self._checked.get(mapper.class_)
         if model is None:
             model = Model(mapper)
-            check_fields(model.cls, model.policy, model.fields)
+            check_fields(model.cls, model.policy, model.recorded_names)
             fields = [*model.fields, *mapper.relationships.keys()]
             self._services.dispatcher.known(model.cls, fields)
             self._checked[model.cls] = model
@@ -97,8 +100,16 @@ class Models:
                 call(hook, LoadClassMetadata(model.cls, model.entity, tuple(model.fields)))
 
 
-def _configured_mappers() -> Iterator[Mapper[object]]:
+def names() -> Iterator[str]:
+    """The registered names of every mapped class, configured or not."""
+    return (entity_of(root_of_hierarchy(mapper)) for mapper in _mappers())
+
+
+def configured_mappers() -> Iterator[Mapper[object]]:
+    """Every mapper there is that has been configured."""
+    return (mapper for mapper in _mappers() if mapper.configured)
+
+
+def _mappers() -> Iterator[Mapper[object]]:
     for registry in list(_all_registries()):
-        for mapper in list(registry.mappers):
-            if mapper.configured:
-                yield mapper
+        yield from list(registry.mappers)

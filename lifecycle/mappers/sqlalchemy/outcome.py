@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from msgspec import Struct
+from sqlalchemy import Dialect
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import RecordingError
+from lifecycle.faults import Faults, attempted_label
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State, Values, note
-from lifecycle.markers import ABSENT, UNKNOWN
+from lifecycle.markers import UNKNOWN
 from lifecycle.written import Written
 
 __all__ = [
@@ -21,12 +23,15 @@ __all__ = [
     "inserted",
     "moves_in_order",
     "replay_order",
-    "turn_into_update",
+    "turned_into_update",
 ]
 
 
-class Done(NamedTuple):
-    """What the flush did to one object, and which of its values the database still has to tell."""
+class Done(Struct):
+    """What the flush did to one object, and which of its values the database still has to tell.
+
+    What an INSERT brought or a DELETE took away is in ``whole``, all other changes in ``deltas``.
+    """
 
     model: Model
     state: State
@@ -34,7 +39,26 @@ class Done(NamedTuple):
     deltas: dict[str, Delta]
     unread: tuple[str, ...]
     key: str
-    former_key: str | None
+    former_key: str | None = None
+    whole: dict[str, Any] | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it turned out that nothing changed."""
+        return self.whole is None and not self.deltas
+
+    def changes(self) -> ChangeSet:
+        """The same as a changeset, of values as the object has them."""
+        return _changes(self.whole, self.deltas, self.operation)
+
+
+def _changes(
+    whole: dict[str, Any] | None, deltas: dict[str, Delta], operation: Operation
+) -> ChangeSet:
+    if whole is None:
+        return ChangeSet(deltas, operation)
+    changes = ChangeSet.of_state(whole, operation)
+    return ChangeSet({**changes, **deltas}, operation) if deltas else changes
 
 
 _RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
@@ -42,8 +66,9 @@ _RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
 
 def replay_order(one: Done) -> tuple[int, int, str, str]:
     """Inserts as they were added, then updates, then deletes."""
-    added = one.state.insert_order or 0 if one.operation is Operation.INSERT else 0
-    return _RANK[one.operation], added, one.model.entity, one.key
+    operation = one.operation
+    added = one.state.insert_order or 0 if operation is Operation.INSERT else 0
+    return _RANK[operation], added, one.model.entity, one.key
 
 
 def moves_in_order(moves: list[Done]) -> Iterator[Done]:
@@ -64,50 +89,86 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
             yield one
 
 
-def inserted(model: Model, state: State) -> tuple[dict[str, Delta], tuple[str, ...]]:
+def inserted(model: Model, state: State) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
+    values = state.dict
+    if values.keys() >= model.names:
+        return {name: values[name] for name in model.fields}, ()
+    expired = state.expired_attributes
+    unread = tuple(name for name in model.fields if name not in values and name in expired)
+    found = {name: values.get(name) for name in model.fields}
+    found.update(dict.fromkeys(unread, UNKNOWN))
+    return found, unread
+
+
+def turned_into_update(
+    model: Model, state: State, brought: Values, removed: Values
+) -> tuple[dict[str, Delta], tuple[str, ...]]:
+    """The difference an INSERT made that took the place of a deleted row, as an UPDATE.
+
+    What the new object does not set stays in the row, unless the database or an ``onupdate``
+    changes it; also gives the fields that have to be read for that.
+    """
+    unread = tuple(name for name in model.volatile if name not in state.committed_state)
     deltas: dict[str, Delta] = {}
-    unread, values = [], state.dict
-    for name in model.fields:
-        if name in values:
-            deltas[name] = Change(ABSENT, values[name])
-        elif name in state.expired_attributes:
-            deltas[name] = Change(ABSENT, UNKNOWN)
-            unread.append(name)
-        else:
-            deltas[name] = Change(ABSENT, None)
-    return deltas, tuple(unread)
-
-
-def turn_into_update(model: Model, deltas: dict[str, Delta], removed: dict[str, Delta]) -> None:
-    """Turn an INSERT that took the place of a deleted row, as an UPDATE, into its difference."""
     for name, field in model.fields.items():
-        old, new = removed[name], deltas.pop(name)
-        assert isinstance(old, Change)
-        assert isinstance(new, Change)
-        note(deltas, field, old.old, new.new)
+        if name in unread:
+            deltas[name] = Change(removed[name], UNKNOWN)
+        elif name in state.dict:
+            note(deltas, field, removed[name], brought[name])
+    return deltas, unread
 
 
 def complete(one: Done, values: Values) -> None:
+    """Fill in what the database has told."""
     for name in one.unread:
+        if one.whole is not None:
+            one.whole[name] = values[name]
+            continue
         delta = one.deltas.get(name)
         old = delta.old if isinstance(delta, Change) else UNKNOWN
         note(one.deltas, one.model.fields[name], old, values[name])
 
 
-def as_written(one: Done, connection: Connection) -> Written:
-    model, dialect = one.model, connection.dialect
-    deltas: dict[str, Delta] = {}
-    for name, delta in one.deltas.items():
-        assert isinstance(delta, Change)
-        old, new = model.logged(name, delta.old, dialect), model.logged(name, delta.new, dialect)
-        unchanged = old is delta.old and new is delta.new
-        deltas[name] = delta if unchanged else Change(old, new)
+def as_written(one: Done, dialect: Dialect, faults: Faults) -> Written:
+    """The same with values as they go to the log; what cannot be told goes to `Faults.settle`."""
+    model = one.model
+    try:
+        whole = None if one.whole is None else model.logged_state(one.whole, dialect)
+        deltas = model.logged_deltas(one.deltas, dialect) if one.deltas else one.deltas
+        label = model.policy.label_of(one.state.obj()) if model.policy.label is not None else None
+        error = None
+    except Exception:
+        whole, deltas, label, error = _as_far_as_known(one, dialect, faults)
     return Written(
         entity=model.entity,
         key=one.key,
         former_key=one.former_key,
-        changes=ChangeSet(deltas, one.operation),
+        changes=_changes(whole, deltas, one.operation),
         policy=model.policy,
-        label=model.policy.label_of(one.state.obj()),
+        label=label,
+        error=error,
     )
+
+
+def _as_far_as_known(
+    one: Done, dialect: Dialect, faults: Faults
+) -> tuple[dict[str, Any] | None, dict[str, Delta], str | None, str | None]:
+    """Values, changes and label as far as they can be told, and what is wrong with the rest."""
+    model = one.model
+    found: dict[str, str] = {}
+
+    def logged(name: str, value: Any) -> Any:
+        return model.logged_or_unknown(found, name, value, dialect)
+
+    whole = None
+    if one.whole is not None:
+        whole = {name: logged(name, value) for name, value in one.whole.items()}
+    deltas = {
+        name: Change(logged(name, delta.old), logged(name, delta.new))
+        if isinstance(delta, Change)
+        else delta
+        for name, delta in one.deltas.items()
+    }
+    label = attempted_label(found, model.policy, one.state.obj())
+    return whole, deltas, label, faults.settle(model.entity, one.key, found)

@@ -8,13 +8,16 @@ magnitude cheaper than asking for attribute histories.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from enum import Enum
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
 from sqlalchemy.sql import ClauseElement
 
 from lifecycle.changes import Change, Delta, Operation
+from lifecycle.equality import same
+from lifecycle.mappers.sqlalchemy.collections import pending_edits
 from lifecycle.mappers.sqlalchemy.model import Field, Model
 from lifecycle.mappers.sqlalchemy.values import ATOMS
 from lifecycle.markers import ABSENT, UNKNOWN
@@ -23,18 +26,19 @@ __all__ = [
     "LiveObject",
     "State",
     "Values",
-    "inserting",
     "is_expression",
-    "is_loaded",
+    "is_known",
     "note",
     "old_value",
+    "pending",
     "removing",
+    "stored",
     "updated",
-    "updating",
 ]
 
 State = InstanceState[Any]
 Values = Mapping[str, Any]
+_Place: TypeAlias = tuple[dict[str, Any], str, Any]  # in a dict, under a name, there was a value
 
 
 def is_expression(value: Any) -> bool:
@@ -44,23 +48,45 @@ def is_expression(value: Any) -> bool:
     return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
 
 
-def is_loaded(state: State, name: str) -> bool:
-    """Whether the value the database holds for a field is in memory."""
+def is_known(state: State, name: str) -> bool:
+    """Whether memory has the value the database holds for a field, beyond doubt.
+
+    Of a plain container nobody can tell whether it was changed in place since it was read.
+    """
     if name in state.committed_state:
-        return not _is_missing(state.committed_state[name])
-    return name in state.dict
+        old = state.committed_state[name]
+        return not _is_missing(old) and not isinstance(old, _CONTAINERS)
+    return name in state.dict and not isinstance(state.dict[name], _CONTAINERS)
+
+
+_CONTAINERS: Final = (dict, list, set, bytearray)
 
 
 def old_value(state: State, name: str, fetched: Values) -> Any:
     """The value the database holds for a field, ``UNKNOWN`` when nothing in memory tells."""
+    if name in fetched:
+        return fetched[name]
     if name in state.committed_state:
         old = state.committed_state[name]
-        return fetched.get(name, UNKNOWN) if _is_missing(old) else old
-    return state.dict[name] if name in state.dict else fetched.get(name, UNKNOWN)
+        return UNKNOWN if _is_missing(old) else old
+    return state.dict.get(name, UNKNOWN)
 
 
 def _is_missing(value: Any) -> bool:
     return value is NO_VALUE or value is NEVER_SET
+
+
+def pending(model: Model, state: State, operation: Operation, fetched: Values) -> dict[str, Delta]:
+    """What the next flush does to an object; ``fetched`` holds old values read for it."""
+    if operation is Operation.UPDATE:
+        found = updating(model, state, fetched)
+    elif operation is Operation.INSERT:
+        found = inserting(model, state)
+    else:
+        found = removing(model, state, fetched)
+    if model.many_to_many:
+        found.update(pending_edits(model.many_to_many, state, operation))
+    return found
 
 
 def inserting(model: Model, state: State) -> dict[str, Delta]:
@@ -98,23 +124,31 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
         if field is None or name not in values:
             continue
         new = values[name]
-        if old is not new:
-            note(found, field, fetched.get(name, UNKNOWN) if _is_missing(old) else old, new)
+        if type(new) in ATOMS and type(old) in ATOMS and name not in fetched:  # as a rule
+            if old is not new and not field.equal(old, new):
+                found[name] = Change(old, new)
+        elif _is_missing(old):
+            old = fetched.get(name, UNKNOWN)
+            note(found, field, old, new)
+            if name not in found and type(new) not in ATOMS and not same(old, new):
+                found[name] = Change(old, new)  # as True and 1 in JSON, which are equal in Python
+        elif old is not new:
+            note(found, field, fetched.get(name, old), new)
     return found
 
 
 def removing(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
     """What the DELETE of an object takes away."""
-    values, committed = state.dict, state.committed_state
-    return {
-        name: Change(
-            values[name]
-            if name in values and name not in committed
-            else old_value(state, name, fetched),
-            ABSENT,
-        )
-        for name in model.fields
-    }
+    removed = stored(model, state, fetched)
+    return {name: Change(value, ABSENT) for name, value in removed.items()}
+
+
+def stored(model: Model, state: State, fetched: Values) -> dict[str, Any]:
+    """The values the database holds for all fields of an object."""
+    values = state.dict
+    if fetched or state.committed_state or not model.names <= values.keys():
+        return {name: old_value(state, name, fetched) for name in model.fields}
+    return {name: values[name] for name in model.fields}
 
 
 def note(found: dict[str, Delta], field: Field, old: Any, new: Any) -> None:
@@ -149,7 +183,7 @@ def _column_of(target: Any, name: str) -> Any:
 class LiveObject:
     """An object about to be written, as a changeset sees it."""
 
-    __slots__ = ("_committed", "_fetched", "_found", "_model", "_operation", "_state", "_values")
+    __slots__ = ("_assigned", "_fetched", "_found", "_model", "_operation", "_places", "_state")
 
     def __init__(self, model: Model, state: State, operation: Operation, fetched: Values) -> None:
         self._model = model
@@ -157,38 +191,45 @@ class LiveObject:
         self._operation = operation
         self._fetched = fetched
         self._found: dict[str, Delta] = {}
-        self._committed = 0
-        self._values: dict[str, Any] | None = None
+        self._assigned = -1
+        self._places: list[_Place] = []
 
     def read(self) -> dict[str, Delta]:
-        """The object's changes as they are now; the same dict while nothing was assigned."""
-        if not self._is_as_before():
-            self._found = self._work_out()
-            self._remember()
+        """The object's changes as they are now; the same dict while nothing was assigned.
+
+        An attribute that is assigned to is new among the committed ones, or has another value in
+        its place. An equal value will not do: it may be the same number with another scale.
+        """
+        if len(self._state.committed_state) == self._assigned:
+            for values, name, value in self._places:
+                if values.get(name, ABSENT) is not value:
+                    break
+            else:
+                return self._found
+        self._found = self._work_out()
+        self._remember()
         return self._found
 
-    def _is_as_before(self) -> bool:
-        values = self._state.dict
-        if self._values is None or len(self._state.committed_state) != self._committed:
-            return False
-        try:
-            return values == self._values
-        except Exception:  # a value, such as an array, that cannot say whether it equals another
-            return False
-
     def _remember(self) -> None:
-        """Keep the values, unless one of them could be changed in place without a trace."""
-        values = self._state.dict
-        kinds = {type(values[name]) for name in self._model.fields if name in values}
-        self._values = dict(values) if kinds <= ATOMS else None
-        self._committed = len(self._state.committed_state)
+        """Keep what was just read, and from where, unless it could be changed in place."""
+        fields, values, assigned = self._model.fields, self._state.dict, self._state.committed_state
+        names = assigned if self._operation is Operation.UPDATE else fields
+        places = [(values, name, values.get(name, ABSENT)) for name in names if name in fields]
+        targets: list[_Place] = []
+        for relationship, columns in self._model.many_to_one:
+            if relationship in assigned:
+                target = values.get(relationship)
+                targets.append((values, relationship, target))
+                if target is not None:
+                    theirs = target.__dict__
+                    places += [(theirs, name, theirs.get(name, ABSENT)) for _, name in columns]
+        fixed = all(type(value) in ATOMS or isinstance(value, Enum) for *_, value in places)
+        fixed = fixed and not any(one.name in assigned for one in self._model.many_to_many)
+        self._places = places + targets
+        self._assigned = len(assigned) if fixed else -1
 
     def _work_out(self) -> dict[str, Delta]:
-        if self._operation is Operation.UPDATE:
-            return updating(self._model, self._state, self._fetched)
-        if self._operation is Operation.INSERT:
-            return inserting(self._model, self._state)
-        return removing(self._model, self._state, self._fetched)
+        return pending(self._model, self._state, self._operation, self._fetched)
 
     def write(self, field: str, value: Any) -> None:
         """Set a mapped attribute. Raises ``LookupError`` for a name that is not mapped."""

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
+from uuid import UUID
 from weakref import ref
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import (
     Mapper,
-    ORMExecuteState,
     Session,
     SessionTransaction,
     UOWTransaction,
 )
-from sqlalchemy.sql.dml import UpdateBase
 
 from lifecycle.changes import Operation
-from lifecycle.errors import UnrecordedWriteWarning, warn
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.reading import State
+from lifecycle.mappers.sqlalchemy.statements import Statements
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
-from lifecycle.moments import Moment
+from lifecycle.uuids import uuid7
+from lifecycle.written import Written
 
 __all__ = ["Listeners"]
 
@@ -32,12 +33,33 @@ __all__ = ["Listeners"]
 class InSession:
     """What one Lifecycle keeps in one session's ``info``, and nowhere else."""
 
-    __slots__ = ("aftermath", "flush", "transcript")
+    __slots__ = ("_group", "aftermath", "connections", "flush")
 
     def __init__(self, services: Services) -> None:
+        self._group: UUID | None = None
+        self.connections: set[Connection] = set()
         self.flush: Flush | None = None
-        self.transcript = Transcript(services)
         self.aftermath = Aftermath(services)
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether the unit of work is writing, and no hook is running meanwhile."""
+        return self.flush is not None and not self.flush.in_hooks
+
+    def group(self) -> UUID:
+        """What joins the revisions of the databases that one transaction writes to."""
+        self._group = self._group or uuid7()
+        return self._group
+
+    def caused(self, connection: Connection, written: list[Written]) -> None:
+        """Take what the database did by itself when the unit of work wrote something."""
+        if self.flush is not None:
+            self.flush.caused.setdefault(connection, []).extend(written)
+
+    def over(self) -> None:
+        """The session's transaction has ended."""
+        self._group = None
+        self.connections.clear()
 
 
 class Listeners:
@@ -46,22 +68,32 @@ class Listeners:
     def __init__(self, services: Services, models: Models) -> None:
         self._services = services
         self._models = models
+        self.statements: Final = Statements(services, models)
+        self._running: Final[dict[int, Flush]] = {}
+        """The flushes that are writing, by the number of their session; for as long as they do."""
         self._of_sessions: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
             ("before_flush", self._before_flush),
             ("after_flush", self._after_flush),
+            ("before_commit", self._before_commit),
             ("after_commit", self._after_commit),
             ("after_transaction_end", self._after_transaction_end),
-            ("do_orm_execute", self._do_orm_execute),
+            ("after_begin", self._after_begin),
         )
         self._of_mappers: Final = _of_mappers(ref(self))
 
     def listen(self, sessions: Any) -> None:
-        """Listen to the sessions of a class, or to one session."""
+        """Listen to the sessions of a class, to one session, or to the connections of an engine."""
+        if isinstance(sessions, Engine):
+            self.statements.install(sessions)
+            return
         for name, listener in self._of_sessions:
             event.listen(sessions, name, listener)
 
     def leave(self, sessions: Any) -> None:
         """Take these listeners away."""
+        if isinstance(sessions, Engine):
+            self.statements.uninstall(sessions)
+            return
         for name, listener in self._of_sessions:
             event.remove(sessions, name, listener)
 
@@ -75,6 +107,7 @@ class Listeners:
         """Take these listeners away."""
         for name, listener in self._of_mappers:
             event.remove(Mapper, name, listener)
+        self.statements.leave_engines()
 
     # --- what the sessions tell ---
 
@@ -86,75 +119,78 @@ class Listeners:
 
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
-        here.flush = None
+        self._stop(session, here)
         flush = Flush(session, self._models, self._services, instances)
         flush.before()
-        here.flush = flush
+        self._running[session.hash_key] = here.flush = flush
 
     def _after_flush(self, session: Session, context: UOWTransaction) -> None:
         here = self._in(session)
-        flush, here.flush = here.flush, None
+        flush = self._stop(session, here)
         if flush is not None:  # else it was installed in the middle of this flush
-            flush.after(context, here.transcript, here.aftermath)
+            flush.after(context, partial(self._record, here), here.aftermath)
+
+    def _stop(self, session: Session, here: InSession) -> Flush | None:
+        flush, here.flush = here.flush, None
+        self._running.pop(session.hash_key, None)
+        return flush
+
+    def _record(self, here: InSession, connection: Connection, written: list[Written]) -> None:
+        self._watch(here, connection).write(connection, written)
+
+    def _watch(self, here: InSession, connection: Connection) -> Transcript:
+        here.connections.add(connection)
+        return self.statements.watch(connection, here)
+
+    def _before_commit(self, session: Session) -> None:
+        """Before any of its databases commits, so that all of them can still be rolled back."""
+        if session.get_nested_transaction() is None:
+            for connection in self._in(session).connections:
+                self.statements.doomed.check(connection)
 
     def _after_commit(self, session: Session) -> None:
         here, savepoint = self._in(session), session.get_nested_transaction()
         if savepoint is None:
             here.aftermath.committed()
         else:
-            here.transcript.released(savepoint)
             here.aftermath.released(savepoint)
 
     def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
+        here = self._in(session)
+        self._stop(session, here)  # it is left there if it failed
         if transaction.parent is not None and not transaction.nested:
             return  # that of one flush, inside the one that counts
-        here = self._in(session)
-        here.flush = None  # left there if it failed
-        here.transcript.ended(transaction)
+        if transaction.parent is None:
+            for connection in here.connections:
+                self.statements.leave(connection)
+            here.over()
         here.aftermath.ended(session, transaction)
 
-    def _do_orm_execute(self, execution: ORMExecuteState) -> None:
-        """Tell of a statement that changes recorded rows past the unit of work."""
-        statement, mapper = execution.statement, execution.bind_mapper
-        if not isinstance(statement, UpdateBase) or mapper is None:
-            return
-        model = self._models.concerned(mapper.class_)
-        if (
-            model is not None
-            and self._services.recorder.wants(model.policy)
-            and not self._services.suppression.audit
-        ):
-            verb = type(statement).__name__.lower()
-            warn(
-                f"session.execute({verb}({model.cls.__qualname__})) changes rows of "
-                f"{model.entity} that are not recorded: bulk statements pass the unit of work by. "
-                "Change the objects instead, or take the model out with @not_audited",
-                UnrecordedWriteWarning,
-            )
+    def _after_begin(
+        self, session: Session, transaction: SessionTransaction, connection: Connection
+    ) -> None:
+        self._watch(self._in(session), connection)
 
-    def late(self, state: State, operation: Operation, moment: Moment) -> None:
+    def late(self, state: State, operation: Operation) -> None:
         """A mapper is about to write an object, which the flush may have decided by itself."""
-        hooks = self._services.dispatcher.plan(state.class_).get(moment)
-        if not hooks or state.session is None:
-            return
-        here: InSession | None = state.session.info.get(self)
-        if here is not None and here.flush is not None:
-            here.flush.late(state, operation, hooks)
+        flush = self._running.get(state.session_id)  # type: ignore[arg-type]  # None finds none
+        if flush is not None and state not in flush.settled:
+            flush.late(state, operation)
 
 
 def _of_mappers(listeners: ref[Listeners]) -> tuple[tuple[str, Callable[..., None]], ...]:
     """What to listen to on every mapper there is; it keeps no Lifecycle from going."""
 
-    def telling(operation: Operation, moment: Moment) -> Callable[..., None]:
+    def telling(operation: Operation) -> Callable[..., None]:
         def tell(mapper: object, connection: Connection, state: State) -> None:
             alive = listeners()
             if alive is not None:
-                alive.late(state, operation, moment)
+                alive.late(state, operation)
 
         return tell
 
     return (
-        ("before_insert", telling(Operation.INSERT, Moment.PRE_PERSIST)),
-        ("before_update", telling(Operation.UPDATE, Moment.PRE_UPDATE)),
-        ("before_delete", telling(Operation.DELETE, Moment.PRE_REMOVE)),
+        ("before_insert", telling(Operation.INSERT)),
+        ("before_update", telling(Operation.UPDATE)),
+        ("before_delete", telling(Operation.DELETE)),
     )

@@ -9,24 +9,29 @@ from typing import Any, Final
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-__all__ = ["accepts", "claim", "engine_of", "overlap", "release", "sessions_of"]
+__all__ = ["accepts", "claim", "engine_of", "overlap", "release", "root_of", "sessions_of"]
 
 _RESTORE: Final = "__lifecycle_restore__"
 
 
 def accepts(target: object) -> bool:
-    """Whether the target makes sessions, or is one: plain, scoped, async or of Flask-SQLAlchemy."""
+    """Whether the target is an engine, or makes sessions, or is one.
+
+    Sessions may be plain, scoped, async or of Flask-SQLAlchemy.
+    """
     target = _unwrapped(target)
     return (
-        isinstance(target, sessionmaker | Session)
+        isinstance(target, sessionmaker | Session | Engine)
         or _is_class(target, Session)
         or _is_async(target)
     )
 
 
 def sessions_of(target: Any) -> Any:
-    """The class whose instances do the flushing, or the one session that does it."""
+    """The class whose instances do the flushing, the one session that does it, or the engine."""
     target = _unwrapped(target)
+    if isinstance(target, Engine):
+        return root_of(target)
     if isinstance(target, sessionmaker):
         return target.class_
     if not _is_async(target):
@@ -92,10 +97,18 @@ def _configure(factory: Any, own: type) -> Callable[[], None]:
 def engine_of(target: Any) -> Engine | None:
     """The engine a target is bound to, ``None`` when it has none of its own."""
     target = _unwrapped(target)
+    if isinstance(target, Engine):
+        return target
     bind = getattr(target, "kw", {}).get("bind") or getattr(target, "bind", None)
     bind = getattr(bind, "sync_engine", bind)
     engine: Engine | None = getattr(bind, "engine", None)
     return engine
+
+
+def root_of(engine: Engine) -> Engine:
+    """The engine that one with options of its own was made from; both have the same connections."""
+    root: Engine = getattr(engine, "_proxied", engine)
+    return root
 
 
 def overlap(one: Any, other: Any) -> bool:
@@ -110,7 +123,9 @@ def overlap(one: Any, other: Any) -> bool:
 
 
 def _unwrapped(target: Any) -> Any:
-    """The session factory inside a scoped session, or inside Flask-SQLAlchemy's ``db``."""
+    """The factory inside a scoped session or Flask-SQLAlchemy's ``db``; an async engine's own."""
+    if _is_async(target, "AsyncEngine"):
+        target = target.sync_engine
     if type(target).__module__.partition(".")[0] == "flask_sqlalchemy":
         target = getattr(target, "session", target)
     if isinstance(target, scoped_session) or _is_async(target, "async_scoped_session"):

@@ -1,64 +1,69 @@
-"""What a session keeps in mind while a transaction is open.
+"""The revision of a database transaction, and what savepoints do to it.
 
-It lives in ``session.info`` and dies with the transaction: nothing is keyed by connection, and
-nothing is shared between sessions.
+A transcript belongs to one connection and dies with its transaction: nothing is shared between
+connections, and nothing outlives what it tells of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session, SessionTransaction
 
 from lifecycle.mappers.base import Services, Writer
 from lifecycle.uuids import uuid7
 from lifecycle.written import Written
 
-__all__ = ["Transcript"]
+__all__ = ["Transcript", "savepoints"]
 
 
 class Transcript:
-    """The revisions one session writes in its open transaction, one for each database.
+    """What one connection's open transaction has recorded.
 
     The first record inserts the revision's row. When that happened inside a savepoint that is
-    rolled back, the row is gone with it, and the next record inserts it again.
+    rolled back, the row is gone with it, and the next record inserts it again. ``group`` gives what
+    joins the revisions of several databases.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, group: Callable[[], UUID] = uuid7) -> None:
         self._services = services
-        self._group: UUID | None = None
-        self._writers: dict[Connection, Writer] = {}
-        self._inserted_in: dict[Writer, SessionTransaction] = {}
+        self._group = group
+        self._writer: Writer | None = None
+        self._inserted_in: tuple[str, ...] = ()
 
-    def write(self, session: Session, connection: Connection, written: list[Written]) -> None:
+    def write(self, connection: Connection, written: list[Written]) -> None:
         """Record what has been written through this connection, in its transaction."""
-        writer = self._writers.get(connection)
-        if writer is None:
-            self._group = self._group or uuid7()
-            writer = self._writers[connection] = self._services.recorder.open(self._group)
+        writer = self._writer = self._writer or self._services.recorder.open(self._group())
         was_stored = writer.stored
-        writer.write(written, connection=connection)
-        if writer.stored and not was_stored:
-            transaction = session.get_nested_transaction() or session.get_transaction()
-            assert transaction is not None  # a flush always runs in one
-            self._inserted_in[writer] = transaction
+        try:
+            writer.write(written, connection=connection)
+        finally:
+            if writer.stored and not was_stored:
+                self._inserted_in = savepoints(connection)
 
-    def released(self, savepoint: SessionTransaction) -> None:
-        """A savepoint became part of the transaction around it."""
-        outer = savepoint.parent
-        for writer, transaction in self._inserted_in.items():
-            if transaction is savepoint and outer is not None:
-                self._inserted_in[writer] = outer
+    def released(self, name: str) -> None:
+        """A savepoint, with those inside it, became part of what is around it."""
+        if name in self._inserted_in:
+            self._inserted_in = self._inserted_in[: self._inserted_in.index(name)]
 
-    def ended(self, transaction: SessionTransaction) -> None:
-        """A transaction is over; what was not released from it by now was rolled back."""
-        if transaction.parent is None:
-            self._group = None
-            self._writers.clear()
-            self._inserted_in.clear()
-            return
-        for writer, inserted_in in list(self._inserted_in.items()):
-            if inserted_in is transaction:
-                writer.undone()
-                del self._inserted_in[writer]
+    def rolled_back(self, name: str) -> None:
+        """What happened since a savepoint is undone."""
+        if name in self._inserted_in and self._writer is not None:
+            self._writer.undone()
+            self._inserted_in = ()
+
+    def over(self) -> None:
+        """The transaction has ended."""
+        self._writer, self._inserted_in = None, ()
+
+
+def savepoints(connection: Connection) -> tuple[str, ...]:
+    """The names of the savepoints a connection is in, from the outermost to the innermost."""
+    found: list[str] = []
+    nested: Any = connection.get_nested_transaction()
+    while nested is not None:
+        found.insert(0, nested._savepoint)
+        nested = nested._previous_nested
+    return tuple(found)

@@ -27,7 +27,9 @@ def to_log(type_: TypeEngine[Any]) -> ToLog | None:
     ``TypeDecorator`` that binds, so that an encrypted column is encrypted in the log too. ``None``
     for the others, whose values go to the log as they are.
     """
-    if isinstance(type_, Enum | PickleType):
+    if isinstance(type_, PickleType):  # its processor would wrap the bytes for the driver
+        return lambda value, dialect: type_.pickler.dumps(value, type_.protocol)
+    if isinstance(type_, Enum):
         return lambda value, dialect: _processed(type_, value, dialect)
     if isinstance(type_, TypeDecorator):
         if type(type_).process_bind_param is not TypeDecorator.process_bind_param:
@@ -36,7 +38,7 @@ def to_log(type_: TypeEngine[Any]) -> ToLog | None:
     return None
 
 
-def _processed(type_: Enum | PickleType, value: Any, dialect: Dialect) -> Any:
+def _processed(type_: Enum, value: Any, dialect: Dialect) -> Any:
     processor = type_.dialect_impl(dialect).bind_processor(dialect)
     return value if processor is None else processor(value)
 

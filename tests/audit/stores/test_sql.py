@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,7 @@ from lifecycle.audit.stores.sql import SqlStore, audit_tables
 from lifecycle.changes import Change, ChangeSet
 from lifecycle.errors import ConfigurationError, StoreUnreachable, TablesMissing
 from lifecycle.testing.store_contract import NOON, a_record, a_revision, append
-
-
-@pytest.fixture
-def store(engine: Engine) -> SqlStore:
-    store = SqlStore(engine)
-    store.create_tables()
-    return store
+from tests.statements import statements
 
 
 @pytest.fixture
@@ -35,21 +28,6 @@ def sqlite_store(sqlite_engine: Engine) -> SqlStore:
     store = SqlStore(sqlite_engine)
     store.create_tables()
     return store
-
-
-@contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    """The statements an engine executes meanwhile."""
-    seen: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 # --- in the application's transaction -------------------------------------------------------
@@ -62,10 +40,8 @@ def test_records_are_written_in_two_statements(store: SqlStore) -> None:
         stored = store.insert_revision(connection, revision)
         store.insert_records(connection, stored, [a_record(revision, n) for n in range(50)])
 
-    assert [statement.split()[2] for statement in seen] == [
-        "lifecycle_revision",
-        "lifecycle_change",
-    ]
+    tables = [re.search(r"lifecycle_\w+", statement) for statement in seen]
+    assert [table and table[0] for table in tables] == ["lifecycle_revision", "lifecycle_change"]
     assert stored.seq is not None
     assert len(store.page(Query())) == 50
 
@@ -283,6 +259,16 @@ def test_missing_tables_are_named(engine: Engine) -> None:
             question()
 
 
+def test_missing_tables_in_memory_can_only_be_created_from_inside() -> None:
+    """No command reaches a database that lives in this process."""
+    store = SqlStore("sqlite://")
+    with pytest.raises(
+        TablesMissing, match=r"create them with Lifecycle\.create_tables\(engine\)$"
+    ):
+        store.check()
+    store.close()
+
+
 @pytest.mark.parametrize("server", ["postgresql", "mysql"])
 def test_an_unknown_database_is_unreachable(request: pytest.FixtureRequest, server: str) -> None:
     """A database that does not exist is named, with the cause."""
@@ -345,6 +331,7 @@ def test_a_lost_connection_is_unreachable(postgresql_engine: Engine) -> None:
         ("postgres//ann:s3cret@host", "cannot be read"),
         ("postgresql://ann:s3cret@host:port/x", "cannot be read"),
         ("nonesuch://ann:s3cret@host/x", "no driver"),
+        ("mongodb://ann:s3cret@host/x", "records are kept in a SQL database only"),
         ("sqlite+aiosqlite:///x.db", "driver"),
         (42, "42 is no audit store"),
     ],

@@ -16,14 +16,19 @@ __all__ = ["cause", "is_missing_table", "opened", "printable"]
 def opened(store: Engine | URL | str) -> Engine:
     """The engine that was given, or one for a URL; it connects when it is first used.
 
-    Raises ``ConfigurationError`` for a URL that cannot be read, that names an asynchronous driver
-    or one that is not installed, and for anything that is neither.
+    Raises ``ConfigurationError`` for a URL that cannot be read, that names a MongoDB, an
+    asynchronous driver or one that is not installed, and for anything that is neither.
     """
     if isinstance(store, Engine):
         return store
     if not isinstance(store, URL | str):
         raise ConfigurationError(f"{store!r} is no audit store; give a database URL or an Engine")
     url = _parsed(store)
+    if url.get_backend_name().startswith("mongodb"):
+        raise ConfigurationError(
+            f"{printable(url)} is a MongoDB, and records are kept in a SQL database only: give the "
+            "URL of the one that your Lifecycle has as its store"
+        )
     try:
         engine = create_engine(url)
     except (NoSuchModuleError, ImportError, ArgumentError) as error:

@@ -31,18 +31,21 @@ def revision_row(revision: Revision) -> dict[str, Any]:
     }
 
 
-def change_row(seq: int | None, record: Record) -> dict[str, Any]:
-    return {
-        "seq": seq,
-        "n": record.n,
-        "entity": record.entity,
-        "key": record.key,
-        "former_key": record.former_key,
-        "operation": record.operation.value,
-        "label": record.label,
-        "changes": dump(record.changes),
-        "format": record.format,
-    }
+def change_row(seq: int | None, record: Record) -> tuple[Any, ...]:
+    """The values of a record's row, in the order of the table's columns."""
+    return (
+        seq,
+        record.n,
+        record.entity,
+        record.key,
+        record.former_key,
+        record.operation.value,
+        record.label,
+        record.error,
+        record.cause,
+        dump(record.changes),
+        record.format,
+    )
 
 
 def revision_of(row: Row[Any]) -> Revision:
@@ -87,6 +90,8 @@ def _record(revision: Revision, row: Row[Any]) -> Record:
         former_key=row.former_key,
         operation=operation,
         label=row.label,
+        error=row.error,
+        cause=row.cause,
         changes=changes,
         format=row.format,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import Page, Query
@@ -32,6 +32,7 @@ from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opene
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
+from lifecycle.audit.stores.sql.writing import insert_rows
 from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["SqlStore"]
@@ -60,7 +61,6 @@ class SqlStore:
         self._insert_with_horizon = self._insert_revision.values(
             horizon=cast(cast(func.pg_current_xact_id(), Text), BigInteger)
         )
-        self._insert_change = insert(self.tables.change)
 
     def __repr__(self) -> str:
         return f"SqlStore({self.url!r})"
@@ -69,6 +69,12 @@ class SqlStore:
     def url(self) -> str:
         """Where the store is, without the password."""
         return printable(self.engine.url)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database lives in this process, and only in connections of this engine."""
+        url = self.engine.url
+        return self.engine.dialect.name == "sqlite" and url.database in (None, "", ":memory:")
 
     @property
     def metadata(self) -> MetaData:
@@ -80,8 +86,7 @@ class SqlStore:
         theirs, own = connection.engine, self.engine
         if theirs.pool is own.pool:
             return True
-        in_memory = own.dialect.name == "sqlite" and own.url.database in (None, "", ":memory:")
-        return theirs.url == own.url and not in_memory
+        return theirs.url == own.url and not self.in_memory
 
     def create_tables(self) -> None:
         """Create the tables that are not there yet; a schema must exist already."""
@@ -120,7 +125,7 @@ class SqlStore:
             return
         rows = [change_row(revision.seq, record) for record in records]
         with self._naming_missing_tables():
-            connection.execute(self._insert_change, rows)
+            insert_rows(connection, self.tables.change, rows)
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
         try:
@@ -229,8 +234,9 @@ class SqlStore:
     def _naming_missing_tables(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            if not is_missing_table(error):
+        except StatementError as error:
+            error.hide_parameters = True  # of an INSERT they are what was to be recorded
+            if not isinstance(error, DBAPIError) or not is_missing_table(error):
                 raise
             names = " and ".join(table.fullname for table in self.metadata.sorted_tables)
             raise TablesMissing(
@@ -240,7 +246,5 @@ class SqlStore:
 
     @property
     def _next_step(self) -> str:
-        return (
-            f"create them with `lifecycle create-tables {self.url}` "
-            "or Lifecycle.create_tables(engine)"
-        )
+        command = "" if self.in_memory else f"`lifecycle create-tables {self.url}` or "
+        return f"create them with {command}Lifecycle.create_tables(engine)"

@@ -79,9 +79,14 @@ class ExactText(TypeDecorator[str]):
         return dialect.type_descriptor(mysql.LONGTEXT(**exact))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or value.isprintable():  # the common case; what is escaped is not
+        return value if value is None else self.escaped(value)
+
+    @classmethod
+    def escaped(cls, value: str) -> str:
+        """A text as it is stored."""
+        if value.isprintable():  # the common case; what is escaped is not
             return value
-        return self._ESCAPED.sub(lambda found: f"\ue000{ord(found[0]):04x}", value)
+        return cls._ESCAPED.sub(lambda found: f"\ue000{ord(found[0]):04x}", value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None or "\ue000" not in value:
@@ -196,6 +201,8 @@ def _change_table(metadata: MetaData) -> Table:
         Column("former_key", ExactText(_LENGTH)),
         Column("operation", String(6), nullable=False),
         Column("label", ExactText()),
+        Column("error", ExactText()),
+        Column("cause", ExactText(_LENGTH)),
         Column("changes", _JSON, nullable=False),
         Column("format", SmallInteger(), nullable=False),
         Index(BY_ENTITY, "entity", "seq", "n"),

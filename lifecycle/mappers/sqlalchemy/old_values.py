@@ -1,0 +1,143 @@
+"""The old values of one flush: what the database holds, kept before it is overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.base import NO_VALUE
+
+from lifecycle.changes import Operation
+from lifecycle.mappers.sqlalchemy.fetching import fetch_before
+from lifecycle.mappers.sqlalchemy.model import Model
+from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.reading import State, is_expression, is_known, old_value
+from lifecycle.mappers.sqlalchemy.values import ATOMS
+
+__all__ = ["OldValues"]
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+_FIXED: Final = ATOMS | {InstanceState}
+"""Types of what an object's dict holds, when none of it can have been changed in place."""
+
+
+class OldValues:
+    """Reads what memory lacks, and keeps what will not show any more after the writing."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        self._session = session
+        self._models = models
+        self._fetched: dict[State, dict[str, Any]] = {}
+        self._noted: dict[State, dict[str, Any]] = {}
+        self._examined: set[State] = set()
+
+    def fetched(self, state: State) -> Mapping[str, Any]:
+        """The values that were read for an object."""
+        return self._fetched.get(state, _NOTHING)
+
+    def noted(self, state: State) -> Mapping[str, Any] | None:
+        """The values kept of fields that the UPDATE changes without a trace in memory."""
+        return self._noted.get(state)
+
+    def fetch_missing(self, pending: Mapping[Operation, Collection[State]]) -> None:
+        """Read what is about to be overwritten or deleted and is not in memory.
+
+        One SELECT for the objects of a mapper; none when memory has it all.
+        """
+        missing: dict[Model, dict[State, Collection[str]]] = {}
+        for operation, states in pending.items():
+            self._examined.update(states)
+            if operation is Operation.INSERT:
+                continue
+            models = self._concerned(states)
+            for state in states:
+                model = models[state.class_]
+                if model is None or state in self._fetched:
+                    continue
+                if names := _missing(model, state, operation):
+                    missing.setdefault(model, {})[state] = names
+        self._fetch(missing)
+
+    def _fetch(self, missing: Mapping[Model, dict[State, Collection[str]]]) -> None:
+        for model, states in missing.items():
+            self._fetched.update(fetch_before(self._session, model, states))
+
+    def _concerned(self, states: Iterable[State]) -> dict[type, Model | None]:
+        return {cls: self._models.concerned(cls) for cls in {state.class_ for state in states}}
+
+    def note_all(self, states: Collection[State]) -> None:
+        """`note` each of these whose model anybody cares about."""
+        models = self._concerned(states)
+        for state in states:
+            model = models[state.class_]
+            if model is not None:
+                self.note(model, state)
+
+    def note(self, model: Model, state: State) -> None:
+        """Keep the old values that will not show after the UPDATE has changed them."""
+        values = state.dict
+        names = [
+            name
+            for name in state.committed_state
+            if name in model.fields
+            and type(values.get(name)) not in ATOMS
+            and is_expression(values.get(name))
+        ]
+        if names or model.volatile:
+            fetched = self.fetched(state)
+            self._noted[state] = {
+                name: old_value(state, name, fetched) for name in (*model.volatile, *names)
+            }
+
+    def late(self, state: State, operation: Operation) -> None:
+        """The same for what only the flush itself decided: to write an object, or more of it."""
+        if state in self._examined:
+            if operation is not Operation.UPDATE:
+                return
+            for old in state.committed_state.values():
+                if old is NO_VALUE:
+                    break
+            else:
+                return
+        model = self._models.concerned(state.class_)
+        if model is None:
+            return
+        if (
+            operation is not Operation.INSERT
+            and state not in self._fetched
+            and (names := _missing(model, state, operation))
+        ):
+            self._fetch({model: {state: names}})
+        if operation is Operation.UPDATE:
+            self.note(model, state)
+
+
+def _missing(model: Model, state: State, operation: Operation) -> Collection[str]:
+    """The fields an UPDATE or DELETE is going to overwrite whose value memory does not know."""
+    values, committed = state.dict, state.committed_state
+    if operation is not Operation.UPDATE:
+        if (
+            not committed
+            and values.keys() >= model.names
+            and _FIXED.issuperset(map(type, values.values()))
+        ):
+            return ()
+        return [name for name in model.names if not is_known(state, name)]
+    names = [
+        name for name, old in committed.items() if type(old) not in ATOMS and name in model.names
+    ]
+    if model.volatile:
+        names += model.volatile
+    if model.many_to_one:
+        names += [name for name in _columns_to_come(model, state) if name in model.names]
+    return {name for name in names if not is_known(state, name)} if names else ()
+
+
+def _columns_to_come(model: Model, state: State) -> Iterator[str]:
+    """The columns of relationships that were assigned to."""
+    for relationship, columns in model.many_to_one:
+        if relationship in state.committed_state:
+            for local, _ in columns:
+                yield local

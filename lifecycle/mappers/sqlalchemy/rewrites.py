@@ -1,0 +1,229 @@
+"""UPDATE and DELETE statements: the rows they hit, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Delete,
+    Select,
+    Table,
+    Update,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
+
+from lifecycle.mappers.sqlalchemy.images import (
+    Identity,
+    Spool,
+    chunks,
+    is_one_of,
+    rows_by_identity,
+    rows_of,
+)
+from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
+
+__all__ = ["Rewrite", "assigned_names", "equalities"]
+
+_MOVED: Final = "lifecycle_moved_"
+"""Labels what a column of the identity is going to be."""
+
+
+class Rewrite:
+    """One UPDATE or DELETE of a table.
+
+    The rows its criteria find are read before it runs; what they are then is read by their keys
+    after it. So an UPDATE may change the columns of its own WHERE, and even its own keys.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        recorded: ReadTable,
+        statement: Update | Delete,
+        parameters: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._connection = connection
+        self._recorded = recorded
+        self.statement = statement
+        self._parameters = parameters
+        self.columns: Final = (
+            recorded.columns
+            if isinstance(statement, Delete)
+            else recorded.columns_for(assigned_names(statement, parameters))
+        )
+        """The columns that are read."""
+        many = len(parameters) > 1
+        self._equal: Final = equalities(statement, parameters, recorded.table) if many else None
+        self._moves: Final = self._moved_columns()
+        self._given_for: Final = self._given_keys()
+        self._before = Spool(self._read())
+
+    @property
+    def found(self) -> Iterator[RowValues]:
+        """The rows as they are before the statement."""
+        return (row for chunk in self._before.chunks() for row in chunk)
+
+    def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
+        """The rows before and after, once the statement has run."""
+        all_gone = isinstance(self.statement, Delete) and result.rowcount == self._before.count
+        for chunk in self._before.chunks():
+            identities = [self._identity_after(row) for row in chunk]
+            now: Mapping[Identity, RowValues] = {}
+            if not all_gone:
+                now = rows_by_identity(self._connection, self._recorded, identities, self.columns)
+            for row, identity in zip(chunk, identities, strict=True):
+                yield row, now.get(identity)
+
+    def missed(self, result: CursorResult[Any]) -> int:
+        """How many rows the statement hit beyond those that were found before it.
+
+        Of many parameter sets the database counts a row again for every one that hits it.
+        """
+        if len(self._parameters) > 1:
+            return 0
+        return max(0, result.rowcount - self._before.count)
+
+    def _identity_after(self, row: RowValues) -> Identity:
+        by, sets = self._given_for
+        given = sets.get(tuple(row[column.key] for column in by), {})
+        return tuple(
+            row[_MOVED + column.key]
+            if column in self._moves
+            else given.get(column.key, row[column.key])
+            for column in self._recorded.identity
+        )
+
+    # --- which rows ---
+
+    def _read(self) -> Iterator[RowValues]:
+        met: set[Identity] = set()
+        for query in self._queries():
+            for row in rows_of(self._connection, query):
+                if len(self._parameters) > 1:  # more than one of which may hit the row
+                    identity = tuple(row[column.key] for column in self._recorded.identity)
+                    if identity in met:
+                        continue
+                    met.add(identity)
+                yield row
+
+    def _queries(self) -> Iterator[Select[Any]]:
+        """What finds the rows: one, or a few for a statement of many parameter sets."""
+        where = self.statement.whereclause
+        if where is None or not self._parameters:
+            yield self._query(where)
+            return
+        equal = self._equal
+        if equal is None:
+            query = self._query(where)
+            for one in self._parameters:
+                yield query.params(dict(one))
+            return
+        columns, names = tuple(equal), tuple(equal.values())
+        for some in chunks(dict.fromkeys(tuple(p[n] for n in names) for p in self._parameters)):
+            yield self._query(is_one_of(columns, some))
+
+    def _query(self, criteria: ColumnElement[bool] | None) -> Select[Any]:
+        moved = [
+            expression.label(_MOVED + column.key) for column, expression in self._moves.items()
+        ]
+        query = self._from_subject(select(*self.columns, *moved), criteria)
+        if len(query.get_final_froms()) > 1:  # where a row could be found many times
+            identity = self._from_subject(select(*self._recorded.identity), criteria)
+            query = select(*self.columns, *moved).where(
+                _tuple(self._recorded.identity).in_(identity)
+            )
+        return query.with_for_update()
+
+    def _from_subject(
+        self, query: Select[Any], criteria: ColumnElement[bool] | None
+    ) -> Select[Any]:
+        """As the ORM would find them, with the criteria it adds of its own, if it is asked to."""
+        subject = self.statement._propagate_attrs.get("plugin_subject")
+        if subject is not None:
+            query = query.select_from(subject).options(*self.statement._with_options)
+        return query if criteria is None else query.where(criteria)
+
+    def _given_keys(
+        self,
+    ) -> tuple[tuple[Column[Any], ...], Mapping[Identity, Mapping[str, Any]]]:
+        """Of many parameter sets that change keys, each by the values that its row is found by."""
+        recorded, equal = self._recorded, self._equal
+        if equal is None or isinstance(self.statement, Delete):
+            return (), {}
+        by = recorded.identity if equal.keys() >= {*recorded.identity} else tuple(equal)
+        moves = any(column.key in self._parameters[0] for column in recorded.identity)
+        if not moves or not {*by} <= {*self.columns}:
+            return (), {}
+        return by, {tuple(one[equal[column]] for column in by): one for one in self._parameters}
+
+    def _moved_columns(self) -> dict[Column[Any], ColumnElement[Any]]:
+        """What the UPDATE sets columns of the identity to."""
+        if isinstance(self.statement, Delete) or len(self._parameters) > 1:
+            return {}
+        given = dict(self._parameters[0]) if self._parameters else {}
+        assigned = {_name(key): value for key, value in _assignments(self.statement)} | given
+        return {
+            column: value if isinstance(value, ColumnElement) else literal(value, column.type)
+            for column in self._recorded.identity
+            for name, value in assigned.items()
+            if name == column.key
+        }
+
+
+def assigned_names(statement: Update, parameters: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The keys of the columns an UPDATE sets; among them may be names of other parameters."""
+    return {_name(key) for key, _ in _assignments(statement)} | {*(parameters or ({},))[0]}
+
+
+def equalities(
+    statement: Update | Delete, parameters: Sequence[Mapping[str, Any]], table: Table
+) -> dict[Column[Any], str] | None:
+    """The columns that a statement finds its rows by, with the parameters they are to equal."""
+    where = statement.whereclause
+    if where is None or not parameters:
+        return None
+    found = _equalities(where, table)
+    return found if found is not None and {*found.values()} <= parameters[0].keys() else None
+
+
+def _assignments(statement: Update) -> Iterator[tuple[Any, Any]]:
+    yield from (statement._values or {}).items()
+    yield from getattr(statement, "_ordered_values", None) or ()  # SQLAlchemy 2.0
+
+
+def _name(key: Any) -> str:
+    return key if isinstance(key, str) else key.key
+
+
+def _tuple(columns: Sequence[Column[Any]]) -> Any:
+    return columns[0] if len(columns) == 1 else tuple_(*columns)
+
+
+def _equalities(where: Any, table: Table) -> dict[Column[Any], str] | None:
+    """The columns and parameters of criteria that are nothing but equalities of the two."""
+    parts = [where]
+    if isinstance(where, BooleanClauseList) and where.operator is operators.and_:
+        parts = list(where.clauses)
+    found: dict[Column[Any], str] = {}
+    for part in parts:
+        if not (
+            isinstance(part, BinaryExpression)
+            and part.operator is operators.eq
+            and isinstance(part.left, Column)
+            and part.left.table is table
+            and isinstance(part.right, BindParameter)
+            and part.right.callable is None
+        ):
+            return None
+        found[part.left] = part.right.key
+    return found

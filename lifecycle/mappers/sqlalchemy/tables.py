@@ -1,0 +1,395 @@
+"""What rows of a table are to the log: objects, parts of objects, or members of collections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
+
+from sqlalchemy import Column, Dialect, Table
+from sqlalchemy.orm import MANYTOMANY, RelationshipProperty, configure_mappers
+from sqlalchemy.orm import Mapper as ORMMapper
+
+from lifecycle.changes import Change, ChangeSet, Delta, Operation
+from lifecycle.errors import RecordingError
+from lifecycle.faults import Faults
+from lifecycle.keys import key_text
+from lifecycle.mappers.base import Recorder
+from lifecycle.mappers.sqlalchemy.collections import Membership
+from lifecycle.mappers.sqlalchemy.model import Model, root_of_hierarchy
+from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
+from lifecycle.mappers.sqlalchemy.values import ATOMS
+from lifecycle.markers import ABSENT
+from lifecycle.policy import entity_of, policy_of
+from lifecycle.written import Written
+
+__all__ = ["Pair", "ReadTable", "RecordedTable", "RowValues", "Tables"]
+
+RowValues: TypeAlias = Mapping[str, Any]
+"""One row: values by the key of their column."""
+
+Pair: TypeAlias = "tuple[RowValues | None, RowValues | None]"
+"""One row before and after a statement; ``None`` where there is no such row."""
+
+
+Logged: TypeAlias = Callable[[str, Any, Dialect], Any]
+"""How a field's value goes to the log, by the field's name."""
+
+
+class ReadTable(Protocol):
+    """A table whose rows are read before a statement and after it."""
+
+    @property
+    def table(self) -> Table:
+        """The table itself."""
+        ...
+
+    @property
+    def identity(self) -> tuple[Column[Any], ...]:
+        """The columns that tell its rows apart."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column[Any], ...]:
+        """The columns whose values are needed, those of the identity among them."""
+        ...
+
+    def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
+        """Those needed of an UPDATE that sets the columns of these keys."""
+        ...
+
+
+class RecordedTable(ReadTable, Protocol):
+    """A table whose rows the log has something to say about."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its rows are objects, and not parts of objects or members of collections."""
+        ...
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that its rows belong to, or whose collections they are members of."""
+        ...
+
+    def written(
+        self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
+    ) -> Iterator[Written]:
+        """What is to be recorded of rows that were changed.
+
+        ``carried`` says that the database changed them, after the keys they refer to.
+        """
+        ...
+
+
+class Tables:
+    """The tables of the mapped classes, each worked out when a statement first names it."""
+
+    def __init__(self, models: Models, recorder: Recorder, faults: Faults) -> None:
+        self._models = models
+        self._recorder = recorder
+        self._faults = faults
+        self._known: dict[Table, tuple[RecordedTable, ...]] = {}
+        self._names: dict[str, tuple[str, ...]] | None = None
+        self._generation = models.generation
+
+    @property
+    def generation(self) -> int:
+        """Changes when there may be more mapped classes."""
+        return self._models.generation
+
+    def of(self, table: Any) -> tuple[RecordedTable, ...]:
+        """How the rows of a table are recorded; empty when they are not."""
+        if self._generation != self._models.generation:
+            self._known, self._names = {}, None
+            self._generation = self._models.generation
+        known = self._known.get(table)
+        if known is None:
+            configure_mappers()  # as every query does that names a mapped class
+            known = tuple(self._work_out(table))
+            self._known[table] = known
+        return known
+
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """The entities in each recorded table, by its name without schema in lower case."""
+        if self._names is None or self._generation != self._models.generation:
+            self._names = self._all_names()
+        return self._names
+
+    def _all_names(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, set[str]] = {}
+        for mapper in configured_mappers():
+            if self._recorder.wants(policy_of(mapper.class_)):
+                entity = entity_of(root_of_hierarchy(mapper))
+                secondary = (one.secondary for one in mapper.relationships)
+                for table in (*mapper.tables, *secondary):
+                    if isinstance(table, Table):
+                        found.setdefault(table.name.lower(), set()).add(entity)
+        return {name: tuple(sorted(entities)) for name, entities in found.items()}
+
+    def has_objects(self, table: Any) -> bool:
+        """Whether the rows of a table are recorded as objects, or parts of them."""
+        return any(isinstance(one, _Objects) for one in self.of(table))
+
+    def _work_out(self, table: Table) -> Iterator[RecordedTable]:
+        for mapper in configured_mappers():
+            if mapper.local_table is table and not mapper.single:
+                objects = _Objects(mapper, table, self._models, self._recorder, self._faults)
+                if objects.is_wanted:
+                    yield objects
+                break
+        members = _Members(table)
+        for mapper in configured_mappers():
+            for relationship in mapper.relationships:
+                if (
+                    relationship.secondary is table
+                    and relationship.direction is MANYTOMANY
+                    and not relationship.viewonly
+                    and relationship.parent is mapper  # else it is inherited, and met there
+                ):
+                    model = self._models.get(mapper.class_)
+                    if self._recorder.wants(model.policy):
+                        members.add(model, relationship)
+        if members.columns:
+            yield members
+
+
+class _Objects:
+    """A table whose rows are objects, or the part of objects that a subclass adds."""
+
+    def __init__(
+        self,
+        mapper: ORMMapper[Any],
+        table: Table,
+        models: Models,
+        recorder: Recorder,
+        faults: Faults,
+    ) -> None:
+        self.table: Final = table
+        self._faults = faults
+        self._models = models
+        self._recorder = recorder
+        self._mapper = mapper
+        root = models.get(mapper.class_).root
+        self.is_whole: Final = mapper.class_ is root
+        classes = [one for one in mapper.self_and_descendants if one is mapper or one.single]
+        self._names: Final = {one.class_: _names(models.get(one.class_), table) for one in classes}
+        self.is_wanted: Final = any(
+            recorder.wants(models.get(one.class_).policy) for one in classes
+        )
+        self.identity: Final = tuple(_own(mapper, column, table) for column in mapper.primary_key)
+        self._discriminator: Final = (
+            mapper.polymorphic_on if mapper.polymorphic_on in set(table.columns) else None
+        )
+        needed = {key for names in self._names.values() for key in names}
+        if not self.is_whole:  # its key is a field of the root's table
+            for names in self._names.values():
+                for column in self.identity:
+                    names.pop(column.key, None)
+        self.columns: Final = tuple(
+            column
+            for column in table.columns
+            if column.key in needed or column in self.identity or column is self._discriminator
+        )
+        self.models: Final = tuple(models.get(one.class_) for one in classes)
+
+    def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
+        if any(model.policy.label is not None for model in self.models):
+            return self.columns  # nobody knows what a label is made of
+        return tuple(
+            column
+            for column in self.columns
+            if column.key in assigned
+            or column in self.identity
+            or column is self._discriminator
+            or column.onupdate is not None
+            or column.server_onupdate is not None
+            or column.computed is not None
+        )
+
+    def written(
+        self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
+    ) -> Iterator[Written]:
+        for before, after in pairs:
+            row = after if after is not None else before
+            assert row is not None  # a row that never was is no pair
+            model = self._model(row)
+            if not self._recorder.wants(model.policy):
+                continue
+            key = self._key(model, row)
+            # That an object moves to another key is told by the row that is the whole of it.
+            former = key
+            if before is not None and after is not None and self._moved(before, after):
+                former = self._key(model, before)
+            error = None
+            try:
+                changes = self._changes(model, before, after, dialect, model.logged)
+            except Exception:
+                found: dict[str, str] = {}
+                logged = partial(model.logged_or_unknown, found)
+                changes = self._changes(model, before, after, dialect, logged)
+                error = self._faults.settle(model.entity, key, found)
+            if changes or changes.operation is not Operation.UPDATE or former != key:
+                yield Written(
+                    entity=model.entity,
+                    key=key,
+                    former_key=former if former != key else None,
+                    changes=changes,
+                    policy=model.policy,
+                    label=self._label(model, row),
+                    error=error,
+                )
+
+    def _model(self, row: RowValues) -> Model:
+        """The model of a row: that of the class its discriminator names, if it has one."""
+        if self._discriminator is not None:
+            named = self._mapper.polymorphic_map.get(row.get(self._discriminator.key))
+            if named is not None and named.class_ in self._names:
+                return self._models.get(named.class_)
+        return self._models.get(self._mapper.class_)
+
+    def _changes(
+        self,
+        model: Model,
+        before: RowValues | None,
+        after: RowValues | None,
+        dialect: Dialect,
+        logged: Logged,
+    ) -> ChangeSet:
+        names = self._names[model.cls]
+        if before is not None and after is not None:
+            return ChangeSet(_differences(model, names, before, after, dialect, logged))
+        row = before or after
+        assert row is not None  # a row that never was is no pair
+        state = {name: logged(name, row[key], dialect) for key, name in names.items() if key in row}
+        if self.is_whole:
+            return ChangeSet.of_state(
+                state, Operation.DELETE if after is None else Operation.INSERT
+            )
+        if after is None:
+            return ChangeSet({name: Change(value, ABSENT) for name, value in state.items()})
+        return ChangeSet({name: Change(ABSENT, value) for name, value in state.items()})
+
+    def _moved(self, before: RowValues, after: RowValues) -> bool:
+        moved = (before[column.key] != after[column.key] for column in self.identity)
+        return self.is_whole and any(moved)
+
+    def _key(self, model: Model, row: RowValues) -> str:
+        return model.key_text(tuple(row[column.key] for column in self.identity))
+
+    def _label(self, model: Model, row: RowValues) -> str | None:
+        """The label of an object that has just the values of its row; none if it needs more."""
+        if model.policy.label is None:
+            return None
+        instance = model.mapper.class_manager.new_instance()
+        names = self._names[model.cls]
+        instance.__dict__.update({name: row[key] for key, name in names.items() if key in row})
+        try:
+            return model.policy.label_of(instance)
+        except RecordingError:
+            return None  # of a flush it would be an error, but here is no object to correct
+
+
+def _own(mapper: ORMMapper[Any], column: Any, table: Table) -> Column[Any]:
+    """The column of this table that holds what a column of the primary key holds."""
+    same: Iterable[Column[Any]] = mapper.get_property_by_column(column).columns
+    return next(own for own in same if own.table is table)
+
+
+def _differences(
+    model: Model,
+    names: Mapping[str, str],
+    before: RowValues,
+    after: RowValues,
+    dialect: Dialect,
+    logged: Logged,
+) -> dict[str, Delta]:
+    found: dict[str, Delta] = {}
+    for key, old in before.items():
+        new = after.get(key, ABSENT)
+        if old is new or (name := names.get(key)) is None or model.fields[name].equal(old, new):
+            continue
+        if name in model.converted or type(old) not in ATOMS or type(new) not in ATOMS:
+            old, new = logged(name, old, dialect), logged(name, new, dialect)
+        found[name] = Change(old, new)
+    return found
+
+
+def _names(model: Model, table: Table) -> dict[str, str]:
+    """The fields of a model that are in a table, by the keys of their columns."""
+    return {
+        column.key: name
+        for name in model.fields
+        for column in model.mapper.attrs[name].columns
+        if column.table is table
+    }
+
+
+class _Members:
+    """An association table, whose rows are members of collections at one or both ends."""
+
+    is_whole: Final = False
+
+    def __init__(self, table: Table) -> None:
+        self.table: Final = table
+        self._ends: list[tuple[Model, str, tuple[str, ...], tuple[str, ...]]] = []
+        self.columns: tuple[Column[Any], ...] = ()
+
+    @property
+    def identity(self) -> tuple[Column[Any], ...]:
+        """All that is read: what else a row may hold makes it no other member."""
+        return self.columns
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that have it as a collection."""
+        return tuple(model for model, *_ in self._ends)
+
+    def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
+        return self.columns
+
+    def add(self, model: Model, relationship: RelationshipProperty[Any]) -> None:
+        """One end: the collection of a model that the rows are members of."""
+        owner = _referencing(relationship.synchronize_pairs, relationship.parent)
+        member = _referencing(relationship.secondary_synchronize_pairs or (), relationship.mapper)
+        if owner is None or member is None:
+            return  # its rows do not hold the keys of both ends
+        self._ends.append((model, relationship.key, _keys(owner), _keys(member)))
+        self.columns = tuple(dict.fromkeys((*self.columns, *owner, *member)))
+
+    def written(
+        self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
+    ) -> Iterator[Written]:
+        found: dict[tuple[int, str], Membership] = {}
+        for before, after in pairs:
+            for row, kind in ((before, "removed"), (after, "added")):
+                if row is None:
+                    continue
+                for number, (_, _, owner, member) in enumerate(self._ends):
+                    owner_key, member_key = _key(row, owner), _key(row, member)
+                    if owner_key is not None and member_key is not None:
+                        if carried and after is not None:  # the owner has taken its members along
+                            owner_key = _key(after, owner) or owner_key
+                        at = found.setdefault((number, owner_key), Membership())
+                        getattr(at, kind).add(member_key)
+        for (number, key), membership in found.items():
+            model, name, _, _ = self._ends[number]
+            edit = membership.edit()
+            if edit.added or edit.removed:
+                yield Written(model.entity, key, ChangeSet({name: edit}), model.policy)
+
+
+def _referencing(pairs: Any, mapper: ORMMapper[Any]) -> tuple[Column[Any], ...] | None:
+    """The columns of an association table that hold a mapper's primary key, in its order."""
+    by_name = {mapper.get_property_by_column(referred).key: own for referred, own in pairs}
+    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    return tuple(by_name[name] for name in names) if by_name.keys() >= set(names) else None
+
+
+def _keys(columns: tuple[Column[Any], ...]) -> tuple[str, ...]:
+    return tuple(column.key for column in columns)
+
+
+def _key(row: RowValues, columns: tuple[str, ...]) -> str | None:
+    values = tuple(row[column] for column in columns)
+    return None if None in values else key_text(values)
