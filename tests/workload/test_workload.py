@@ -1,0 +1,76 @@
+"""The log of random programs, replayed from empty, is what the tables hold."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.workload.database import Database
+from tests.workload.exploring import explore, replay
+from tests.workload.programs import from_text, to_text
+from tests.workload.soaking import Figures, report, soak
+
+PROGRAMS = 13
+"""In each of the two parts; one program is 60 transactions."""
+
+
+@pytest.mark.parametrize("part", ["first", "second"])
+def test_the_log_replayed_is_the_tables_and_every_old_value_is_true(
+    database: Database, part: str
+) -> None:
+    """On failure the shortest program that shows it is printed, to be run again as it stands."""
+    first = 1 if part == "first" else 1001
+    for seed in range(first, first + PROGRAMS):
+        run = explore(database, seed, every=30)
+        assert run.commits
+        assert run.verdict.records
+        if run.complaints:
+            pytest.fail(report(database, seed, run), pytrace=False)
+
+
+def test_a_program_is_the_same_each_time_it_is_made_up_and_each_time_it_is_run(
+    sqlite: Database,
+) -> None:
+    """It is known by its seed, and by its text."""
+    one, again = explore(sqlite, 7), explore(sqlite, 7)
+    text = to_text(one.steps)
+    assert text == to_text(again.steps)
+    replayed = replay(sqlite, from_text(text), every=15)
+    assert to_text(replayed.steps) == text
+    assert replayed.errors == one.errors
+    assert replayed.verdict.records == one.verdict.records
+
+
+def test_programs_do_the_same_without_a_lifecycle(sqlite_engine: Engine) -> None:
+    """Recording changes neither what is written nor what is refused."""
+    with closing(Database(sqlite_engine.url)) as database:
+        programs = [explore(database, seed, every=1000).steps for seed in range(1, 11)]
+    found: dict[bool, Any] = {True: [], False: []}
+    for recorded, results in found.items():
+        with closing(Database(sqlite_engine.url, recorded=recorded)) as database:
+            for steps in programs:
+                run = replay(database, steps, every=1000, tolerated=lambda complaint: True)
+                results.append((run.errors, _settled(database)))
+    assert found[True] == found[False]
+
+
+def _settled(database: Database) -> Any:
+    """What the tables hold, without times and without what counts the flushes that failed too."""
+    rows = database.rows()
+    for objects in rows.values():
+        for fields in objects.values():
+            fields.pop("made", None)
+            fields.pop("touched", None)
+    return rows
+
+
+def test_figures_add_up(sqlite: Database) -> None:
+    """The last program is as short as need be."""
+    figures = Figures("sqlite")
+    assert list(soak(sqlite, figures, transactions=70, seed=1)) == [60, 10]
+    assert (figures.programs, figures.transactions) == (2, 70)
+    assert 0 < figures.commits < 70
+    assert figures.records
