@@ -121,7 +121,8 @@ def test_every_question_to_the_history_has_an_answer(names: Names) -> None:
     run(
         "record = next(lifecycle.history.of(User, 1))\n"
         "when, id = record, record.revision.id\n"
-        "user = Session().get(User, 1)\n",
+        "session = Session()\n"
+        "user = session.get(User, 1)\n",
         names,
     )
     run(code("history.snapshot"), names)

@@ -1,8 +1,8 @@
 """A MongoDB for the time of a run: nx-27017, which speaks its protocol over SQLite.
 
-The server is a child process in a session of its own, so that Ctrl-C reaches only its parent, which
-ends it in order. Should the parent be killed, the server sees the pipe from it close, and ends
-itself.
+The server is a child process in a session of its own, so that Ctrl-C reaches only its parent. It
+ends when the pipe from its parent closes, be it at the parent's will or because the parent was
+killed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _server(folder: Path, port: int, log: int) -> Iterator[subprocess.Popen[byte
         try:
             yield server
         finally:
-            server.terminate()
+            assert server.stdin is not None
+            server.stdin.close()
             try:
                 server.wait(_STOPS_WITHIN)
             except subprocess.TimeoutExpired:
