@@ -6,6 +6,7 @@ want it, with the reason; with ``LIFECYCLE_TEST_REQUIRE=all`` it fails them.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.nodeid}: real_mongodb takes one argument, what nx-27017 lacks, "
                 "and marks a test that uses the fixture 'mongo'"
             )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the many collections of garbage that tests ask for look only at what tests make."""
+    gc.collect()
+    gc.freeze()
 
 
 def without(reason: object) -> NoReturn:
