@@ -10,7 +10,7 @@ is ``b``; inverting twice changes nothing; ``then`` is associative; equality is 
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Protocol, cast
 
@@ -268,6 +268,10 @@ class ChangeSet(Mapping[str, Delta]):
         if self._live is not None:
             self._deltas = self._live.read()
         return self._deltas
+
+    def reader(self) -> Callable[[], Mapping[str, Delta]]:
+        """What `refresh` asks, for a hot loop: the mapping of `as_read` while nothing changed."""
+        return self.as_read if self._live is None else self._live.read
 
     def as_read(self) -> Mapping[str, Delta]:
         """The changes as they were last read."""

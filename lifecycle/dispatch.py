@@ -135,8 +135,17 @@ def run(hooks: tuple[Hook, ...], event: Event, await_: Await = refuse_async) -> 
 
     A hook that raises stops the rest; its error goes on with a note that names hook and object.
     """
-    for hook in hooks:
-        call(hook, event, await_)
+    try:
+        for hook in hooks:
+            _call(hook, event, await_)
+    except Exception as error:
+        _add_note(error, event)
+        raise
+
+
+def call(hook: Hook, event: Event, await_: Await = refuse_async) -> None:
+    """Run one hook as `run` does."""
+    run((hook,), event, await_)
 
 
 def settle(
@@ -149,23 +158,43 @@ def settle(
     """
     changes, ran = event.changes, []
     updates = event.operation is Operation.UPDATE
+    read_again = changes.reader()
     read = changes.as_read()
     now = _known(read, seen)
-    for hook in hooks:
-        if updates and not read:
-            break
-        known = seen.get(hook)
-        if known is not None and (known is now or known == now):
-            continue
-        if call(hook, event, await_):
-            ran.append(hook)
-            found = changes.refresh()
-            if found is not read:
-                read = found
-                if found != now:
-                    now = _kept(found)
-        seen[hook] = now
+    try:
+        for hook in hooks:
+            if updates and not read:
+                break
+            if hook in seen and ((known := seen[hook]) is now or known == now):
+                continue
+            if _call(hook, event, await_):
+                ran.append(hook)
+                found = read_again()
+                if found is not read:
+                    read = changes.refresh()
+                    if read != now:
+                        now = _kept(read)
+            seen[hook] = now
+    except Exception as error:
+        _add_note(error, event)
+        raise
     return ran
+
+
+def _call(hook: Hook, event: Event, await_: Await) -> bool:
+    """Call one hook unless its condition is against it; returns whether it was called."""
+    event.hook = hook.name
+    condition = hook.mark.condition
+    if condition is not None and not condition.holds(cast("ChangeEvent", event).changes):
+        return False
+    result = hook.call(event)
+    if hook.is_async:
+        await_(result, hook)
+    return True
+
+
+def _add_note(error: Exception, event: Event) -> None:
+    error.add_note(f"raised by the hook {event.hook} at {event.moment} of {event.subject}")
 
 
 def _known(changes: Mapping[str, Delta], seen: Seen) -> Mapping[str, Delta]:
@@ -191,19 +220,3 @@ def _copied(delta: Delta) -> Delta:
 
 
 _CONTAINERS: Final = (dict, list, set)
-
-
-def call(hook: Hook, event: Event, await_: Await = refuse_async) -> bool:
-    """Call one hook unless its condition is against it; returns whether it was called."""
-    event.hook = hook.name
-    condition = hook.mark.condition
-    try:
-        if condition is not None and not condition.holds(cast("ChangeEvent", event).changes):
-            return False
-        result = hook.call(event)
-        if hook.is_async:
-            await_(result, hook)
-    except Exception as error:
-        error.add_note(f"raised by the hook {event.hook} at {event.moment} of {event.subject}")
-        raise
-    return True
