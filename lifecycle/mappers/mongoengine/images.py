@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lifecycle.errors import ConflictError
+from lifecycle.mappers.mongoengine.transactions import current
 from lifecycle.markers import ABSENT, UNKNOWN
 
 __all__ = ["Image", "Projection", "applied", "image_of", "known", "reached", "remember"]
@@ -67,10 +68,11 @@ class Image:
     """A document's SON as the database was last seen to hold it, and where.
 
     ``collection`` is the collection it is in, ``None`` for its class's own. ``era`` tells images
-    of one installation from those of another, between which writes went unseen.
+    of one installation from those of another, between which writes went unseen. ``transaction`` is
+    the one it was seen in, if any: when that is rolled back, so is what was seen.
     """
 
-    __slots__ = ("collection", "era", "projection", "son")
+    __slots__ = ("collection", "era", "projection", "son", "transaction")
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Image:
         self.collection = collection
         self.era = era
         self.projection = projection
+        self.transaction = current()
 
     def covers(self, path: str) -> bool:
         """Whether everything at a path is known; ``False`` for a part that was not loaded."""
@@ -120,9 +123,14 @@ def remember(document: Any, image: Image | None) -> None:
 
 
 def known(document: Any, era: object, collection: Any, id: Any) -> Image | None:
-    """The image a document carries, if it is of this installation, collection and ``_id``."""
+    """The image a document carries, if it is of this installation, collection and ``_id``.
+
+    None either when its transaction has been rolled back.
+    """
     image = image_of(document)
     if image is None or image.era is not era:
+        return None
+    if image.transaction is not None and not image.transaction.stands:
         return None
     elsewhere = image.collection is not None and image.collection != collection
     if (collection is not None and elsewhere) or image.son.get("_id", ABSENT) != id:
