@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from lifecycle.changes import ChangeSet, Operation
 
-__all__ = ["FORMAT", "Position", "Record", "Revision"]
+__all__ = ["FORMAT", "FeedPosition", "Position", "Record", "Revision"]
 
 FORMAT = 1
 """The version of the record format this release writes; every record carries its own."""
@@ -20,6 +20,18 @@ FORMAT = 1
 class Position(NamedTuple):
     """Where a record stands in its store; positions order records, newest last."""
 
+    seq: int
+    n: int
+
+
+class FeedPosition(NamedTuple):
+    """How far a reader of the feed has come; plain numbers, to be kept until the next time.
+
+    ``horizon`` is what the store has to put before ``seq`` so that nothing appears behind a reader,
+    and 0 where it needs nothing.
+    """
+
+    horizon: int
     seq: int
     n: int
 

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
-from lifecycle.audit.records import Position, Record, Revision
+from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.changes import Operation
 
-__all__ = ["AuditStore", "Page", "Query"]
+__all__ = ["AuditStore", "Feed", "Page", "Query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,23 @@ class Page:
         return len(self.records)
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The next records of the feed, and the position to go on after.
+
+    Without records ``position`` is the one that was asked after: there is nothing new yet.
+    """
+
+    records: tuple[Record, ...]
+    position: FeedPosition | None
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
 @runtime_checkable
 class AuditStore(Protocol):
     """Where revisions live. Every method may raise ``StoreUnreachable`` or ``TablesMissing``."""
@@ -87,6 +104,15 @@ class AuditStore(Protocol):
 
     def scan(self, query: Query) -> Iterator[Record]:
         """Every matching record, oldest first, streamed in flat memory."""
+        ...
+
+    def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
+        """The next records, at most ``limit``, in an order in which nothing appears behind them.
+
+        A reader that goes on from each answer's position sees every record once, however many
+        transactions write at the same time: what an open one may still add is not passed. The
+        order is that of the store, the same at each reading, and may differ from `scan`.
+        """
         ...
 
     def count_at_most(self, query: Query, n: int) -> int:

@@ -23,8 +23,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.store import AuditStore, Query
+from lifecycle.audit.records import FeedPosition, Position, Record, Revision
+from lifecycle.audit.store import AuditStore, Feed, Query
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.errors import StoreError
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
@@ -406,6 +406,46 @@ class AuditStoreContract:
         assert stored == [store.revision(revision.id)] * 6
         assert len(store.page(Query())) == 1
 
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_the_feed_gives_every_record_once(self, store: AuditStore, limit: int) -> None:
+        """Read on from position to position it gives what there is, once, and then nothing."""
+        there = append(store, a_revision(), {}, {}, {})
+        there += append(store, a_revision())
+        there += append(store, a_revision(), {}, {})
+        seen, position = _fed(store, None, limit)
+        assert seen == there
+
+        later = append(store, a_revision(), {})
+
+        assert _fed(store, FeedPosition(*map(int, position or ())), limit)[0] == later
+
+    def test_an_empty_feed_has_no_position(self, store: AuditStore) -> None:
+        """A reader that found nothing asks for the beginning again."""
+        assert store.feed() == Feed((), None)
+
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_feed_without_room_is_refused(self, store: AuditStore, limit: int) -> None:
+        """A limit below one is a mistake of the caller's."""
+        with pytest.raises(ValueError, match="limit"):
+            store.feed(limit=limit)
+
+    def test_the_feed_is_followed_while_threads_append(self, store: AuditStore) -> None:
+        """A reader that follows concurrent writers misses nothing and sees nothing twice."""
+        revisions = [a_revision(reason=str(n)) for n in range(60)]
+        with ThreadPoolExecutor(1) as writers:
+            writing = writers.submit(_at_once, lambda one: append(store, one, {}, {}), revisions)
+            seen: list[Record] = []
+            position, done = None, False
+            while not done:
+                done = writing.done()
+                found, position = _fed(store, position, 7)
+                seen += found
+        stored = [record for records in writing.result() for record in records]
+
+        assert sorted(seen, key=lambda record: record.position) == sorted(
+            stored, key=lambda record: record.position
+        )
+
     def test_the_revision_at_a_moment(self, store: AuditStore) -> None:
         """It is the newest one made at or before the moment, the last appended of equals."""
         later = store.append(a_revision(at=NOON + timedelta(days=1)), [])
@@ -435,6 +475,20 @@ class AuditStoreContract:
                 min(n, there) for n in range(5)
             ]
         assert store.count_at_most(Query(actor="eve"), 5) == 0
+
+
+def _fed(
+    store: AuditStore, after: FeedPosition | None, limit: int
+) -> tuple[list[Record], FeedPosition | None]:
+    """What a reader of the feed finds until there is nothing new, and where it stands then."""
+    seen: list[Record] = []
+    while feed := store.feed(after, limit=limit):
+        assert len(feed) <= limit
+        assert feed.position != after
+        seen += feed
+        after = feed.position
+    assert feed.position == after
+    return seen, after
 
 
 def _varied(store: AuditStore) -> list[Record]:

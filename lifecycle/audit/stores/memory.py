@@ -12,8 +12,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.store import Page, Query
+from lifecycle.audit.records import FeedPosition, Position, Record, Revision
+from lifecycle.audit.store import Feed, Page, Query
 from lifecycle.errors import StoreError
 
 __all__ = ["MemoryStore"]
@@ -74,6 +74,11 @@ class MemoryStore:
 
     def scan(self, query: Query) -> Iterator[Record]:
         return (record for record in self._oldest_first() if _matches(query, record))
+
+    def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
+        there = None if after is None else Position(after.seq, after.n)
+        found = self.page(Query(), after=there, limit=limit, newest_first=False).records
+        return Feed(found, FeedPosition(0, *found[-1].position) if found else after)
 
     def count_at_most(self, query: Query, n: int) -> int:
         return sum(1 for _ in islice(self.scan(query), n))

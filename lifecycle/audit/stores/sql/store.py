@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.store import Page, Query
+from lifecycle.audit.records import FeedPosition, Position, Record, Revision
+from lifecycle.audit.store import Feed, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
+from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
@@ -57,6 +58,7 @@ class SqlStore:
         self._owns_engine = self.engine is not engine_or_url
         self.tables: Final = audit_tables(schema)
         self._statements = Statements(self.tables, self.engine.dialect.name)
+        self._feeding = Feeding(self.tables, self.engine)
         self._insert_revision = insert(self.tables.revision)
         self._insert_with_horizon = self._insert_revision.values(
             horizon=cast(cast(func.pg_current_xact_id(), Text), BigInteger)
@@ -168,6 +170,20 @@ class SqlStore:
             if page.next is None:
                 return
             after = page.next
+
+    def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
+        if limit < 1:
+            raise ValueError(f"a feed of {limit} records is none; limit must be at least 1")
+        with self._explaining():
+            statement = self._feeding.page(after, limit)
+        with self._transaction() as connection:
+            rows = connection.execute(statement).all()
+            if not rows:
+                self._feeding.refuse_foreign(connection)
+        found = records_of(rows)
+        if not found:
+            return Feed((), after)
+        return Feed(found, FeedPosition(rows[-1].feed_horizon, *found[-1].position))
 
     def count_at_most(self, query: Query, n: int) -> int:
         if n < 1:

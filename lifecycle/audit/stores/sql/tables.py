@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    func,
     literal_column,
 )
 from sqlalchemy.dialects import mysql
@@ -151,6 +152,7 @@ def _audit_tables(schema: str | None) -> AuditTables:
 
 BY_ENTITY: Final = "ix_lifecycle_change_entity"
 BY_KEY: Final = "ix_lifecycle_change_key"
+BY_HORIZON: Final = "ix_lifecycle_revision_horizon"
 BY_FORMER_KEY: Final = "ix_lifecycle_change_former_key"
 
 _OPTIONS: Final[dict[str, Any]] = {
@@ -181,6 +183,7 @@ def _revision_table(metadata: MetaData) -> Table:
         Index("ix_lifecycle_revision_actor", "actor", "seq"),
         Index("ix_lifecycle_revision_request", "request_id"),
         Index("ix_lifecycle_revision_group", "group"),
+        Index(BY_HORIZON, func.coalesce(literal_column("horizon"), 0), "seq").ddl_if("postgresql"),
         sqlite_autoincrement=True,  # else SQLite gives the number of a pruned revision again
         **_OPTIONS,
     )
