@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -29,6 +29,7 @@ from lifecycle.changes import Change, ChangeSet, Delta, Operation, SetEdit, same
 from lifecycle.mappers.sqlalchemy.foreign_keys import (
     GONE,
     Effect,
+    Effects,
     ForeignKeys,
     Reference,
     changed,
@@ -46,10 +47,7 @@ from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, assigned_names, equal
 from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, RowValues, Tables
 from lifecycle.written import CASCADE, Written
 
-__all__ = ["Cascade", "Effects", "after_flush", "effects_of"]
-
-Effects: TypeAlias = tuple[Table, tuple[Effect, ...]]
-"""A table, and what a statement may do to its rows."""
+__all__ = ["Cascade", "after_flush", "effects_of"]
 
 
 def effects_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Connection, Engine, ForeignKeyConstraint, Table
@@ -14,7 +14,7 @@ from lifecycle.mappers.sqlalchemy.models import configured_mappers
 from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import root_of
 
-__all__ = ["GONE", "Effect", "ForeignKeys", "Reference", "changed"]
+__all__ = ["GONE", "Effect", "Effects", "ForeignKeys", "Reference", "changed"]
 
 _SETTING: Final = ("SET NULL", "SET DEFAULT")
 _CARRYING: Final = "CASCADE"
@@ -26,6 +26,9 @@ class Effect(NamedTuple):
     gone: bool
     columns: frozenset[Column[Any]]
 
+
+Effects: TypeAlias = tuple[Table, tuple[Effect, ...]]
+"""A table, and what a statement may do to its rows."""
 
 GONE: Final = Effect(True, frozenset())
 
@@ -129,6 +132,11 @@ class ForeignKeys:
         if found is None:
             found = self._reached[table, cause] = frozenset(self._reach(table, cause))
         return found
+
+    def reached_by(self, effects: Effects) -> frozenset[Table]:
+        """The same for all that a statement may do."""
+        table, causes = effects
+        return frozenset().union(*(self.reached(table, cause) for cause in causes))
 
     def _reach(self, table: Table, cause: Effect) -> Iterator[Table]:
         met, waiting = set(), [(table, cause)]

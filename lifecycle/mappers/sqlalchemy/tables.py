@@ -23,7 +23,7 @@ from lifecycle.markers import ABSENT
 from lifecycle.policy import entity_of, policy_of
 from lifecycle.written import Written
 
-__all__ = ["Pair", "ReadTable", "RecordedTable", "RowValues", "Tables"]
+__all__ = ["Pair", "ReadTable", "RecordedTable", "RowValues", "Tables", "entities_of"]
 
 RowValues: TypeAlias = Mapping[str, Any]
 """One row: values by the key of their column."""
@@ -80,6 +80,11 @@ class RecordedTable(ReadTable, Protocol):
         ``carried`` says that the database changed them, after the keys they refer to.
         """
         ...
+
+
+def entities_of(recorded: RecordedTable) -> list[str]:
+    """The names of those models in the log."""
+    return [model.entity for model in recorded.models]
 
 
 class Tables:
