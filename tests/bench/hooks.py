@@ -59,9 +59,9 @@ def _without(session: Session, calls: int, repeats: int) -> Iterator[Figure]:
     def wanted() -> object:
         return concerned(Item) and plan(Item).get(moment)
 
-    flush = Flush(session, models, services)
-    waiting = flush._pending()[Operation.UPDATE]
-    asked = per_call(lambda: flush._hooked(waiting, moment), _nothing, calls // 10, repeats)
+    settling = Flush(session, models, services)._settling
+    waiting = settling._pending()[Operation.UPDATE]
+    asked = per_call(lambda: settling._hooked(waiting, moment), _nothing, calls // 10, repeats)
     yield _figure(
         f"no hooks: whether any of {len(waiting):,} objects has some at a moment, per object",
         [taken / len(waiting) for taken in asked],

@@ -13,9 +13,14 @@ from sqlalchemy.orm.attributes import instance_state
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State
 
-__all__ = ["fetch_before", "fetch_columns"]
+__all__ = ["connection_of", "fetch_before", "fetch_columns"]
 
 _CHUNK: Final = 500
+
+
+def connection_of(session: Session, model: Model) -> Connection:
+    """The connection that the session's open transaction has to a model's database."""
+    return session.connection(bind_arguments={"mapper": model.mapper})
 
 
 def fetch_before(
