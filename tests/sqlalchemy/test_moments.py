@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, select
+from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, delete, select
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import (
@@ -388,6 +388,22 @@ class TestAfterTransaction:
             session.flush()
             one.name = "stays"
         assert seen == []
+
+    @pytest.mark.usefixtures("noting")
+    def test_flushes_with_a_statement_between_them_are_told_one_by_one(
+        self, user: Any, start: Start, seen: list[Any]
+    ) -> None:
+        """When they do not follow from each other, for no hook runs for the statement."""
+        with start().begin() as session:
+            session.add(user(id=1, name="Eve"))
+            session.flush()
+            session.execute(delete(user))
+            session.add(user(id=1, name="Bob"))
+        told = [(*one[:3], one[3]["name"].new) for one in seen]
+        assert told == [
+            ("post_commit", "insert", "1", "Eve"),
+            ("post_commit", "insert", "1", "Bob"),
+        ]
 
     @pytest.mark.usefixtures("noting")
     @pytest.mark.parametrize("end", ["rollback", "close"])

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.dispatch import call
 from lifecycle.errors import LostAssignmentWarning, warn
+from lifecycle.mappers.aftermath import Happened
 from lifecycle.mappers.base import Services
-from lifecycle.mappers.sqlalchemy.aftermath import Aftermath, Happened
+from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.cascades import after_flush
 from lifecycle.mappers.sqlalchemy.doomed import committed_already
