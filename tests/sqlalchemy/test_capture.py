@@ -705,6 +705,30 @@ def test_an_old_value_changed_in_place_without_a_word_is_read_again(
     )
 
 
+def test_what_was_changed_in_place_and_assigned_as_an_equal_copy_is_no_change(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """SQLAlchemy compares it with the value in memory, finds it equal and does not write it."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str] = mapped_column(String(50))
+        data: Mapped[dict[str, Any]] = mapped_column(JSON())
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Page(id=1, title="a", data={"a": 1}))
+    with factory.begin() as session:
+        page = session.get_one(Page, 1)
+        page.title = "b"
+        page.data["a"] = 2
+        page.data = dict(page.data)
+    with factory() as session:
+        assert session.get_one(Page, 1).data == {"a": 1}
+    assert recorded()[1:] == [("update", "Page", "1", {"title": Change("a", "b")})]
+
+
 def test_a_pickle_is_recorded_as_its_bytes(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

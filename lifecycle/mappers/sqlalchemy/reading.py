@@ -132,7 +132,8 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
             note(found, field, old, new)
             if name not in found and type(new) not in ATOMS and not same(old, new):
                 found[name] = Change(old, new)  # as True and 1 in JSON, which are equal in Python
-        elif old is not new:
+        elif old is not new and (is_expression(new) or not field.equal(old, new)):
+            # Else the flush leaves it out, though the database may hold something else.
             note(found, field, fetched.get(name, old), new)
     return found
 
