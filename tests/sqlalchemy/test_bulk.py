@@ -239,6 +239,35 @@ class TestRawSql:
         assert shape == "UPDATE users SET a = ?, b = ? WHERE id IN (?, ?)"
         assert len(shape_of("x" * 10_000)) < 400
 
+    @pytest.mark.parametrize(
+        ("statement", "of_mysql"),
+        [
+            ("UPDATE users SET a = 'it''s secret'", False),
+            (r"UPDATE users SET a = E'it\'s secret'", False),
+            ("UPDATE users SET a = $$it's secret$$", False),
+            ("UPDATE users SET a = $x$it's $$ secret$x$", False),
+            ("UPDATE users SET a = 'x -- y',\n b = 'secret'", False),
+            ("UPDATE users SET a = 'x /* y', b = 'secret' /* don't */", False),
+            ("UPDATE users -- don't\n SET a = 'secret'", False),
+            ("UPDATE users SET a = 'secret", False),
+            ('UPDATE users SET a = "secret"', True),
+            (r"UPDATE users SET a = 'it\'s secret'", True),
+            ("UPDATE users # don't\n SET a = 'secret'", True),
+            ("""UPDATE users SET a = 'say "hi', b = "secret" """, True),
+        ],
+    )
+    def test_no_way_to_quote_a_value_gives_it_away(self, statement: str, of_mysql: bool) -> None:
+        """A shape goes to warnings and counts, where a secret has no business."""
+        shape = shape_of(statement, of_mysql=of_mysql)
+        assert shape.startswith("UPDATE users SET a = ?")
+        assert "secret" not in shape
+
+    def test_names_in_double_quotes_stay(self) -> None:
+        """Which standard SQL has for names, not for texts."""
+        assert (
+            shape_of("""DELETE FROM "users" WHERE a = 'b'""") == 'DELETE FROM "users" WHERE a = ?'
+        )
+
 
 class TestWhatCannotBeRecorded:
     """Told once and counted, never silently missed."""

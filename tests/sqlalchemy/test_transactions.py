@@ -240,6 +240,35 @@ def test_a_savepoint_of_the_connection_takes_its_records_too(
     assert names() == [["b", "c"]]
 
 
+@pytest.mark.parametrize("undo", ["ROLLBACK TO SAVEPOINT x", "/* no */ rollback to x"])
+def test_a_savepoint_made_with_sql_text_takes_its_records_too(
+    undo: str, tag: Any, start: Start, names: Any
+) -> None:
+    """SQLAlchemy does not know of it; what is written later gets a revision's row all the same."""
+    with start().begin() as session:
+        session.execute(text("SAVEPOINT x"))
+        session.add(tag(name="a"))
+        session.flush()
+        session.execute(text(undo))
+        session.expunge_all()
+        session.add(tag(name="b"))
+    assert names() == [["b"]]
+
+
+def test_what_is_rolled_back_with_sql_text_does_not_take_later_records_along(
+    tag: Any, start: Start, names: Any
+) -> None:
+    """Nor does what the driver is given past SQLAlchemy's own text."""
+    with start()() as session:
+        session.add(tag(name="a"))
+        session.flush()
+        session.connection().exec_driver_sql("ROLLBACK")
+        session.expunge_all()
+        session.add(tag(name="b"))
+        session.commit()
+    assert names() == [["b"]]
+
+
 class TestEngine:
     """An installed engine: Core statements outside of sessions."""
 

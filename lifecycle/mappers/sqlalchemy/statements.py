@@ -23,6 +23,7 @@ from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
 from lifecycle.mappers.sqlalchemy.images import chunks
 from lifecycle.mappers.sqlalchemy.listening import listeners
 from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.raw_sql import ends_work
 from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import root_of
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
@@ -179,9 +180,12 @@ class Statements:
             watched.transcript.over()
 
     def text(self, connection: Connection, text: str, options: Mapping[str, Any]) -> None:
-        """SQL text is about to run: tell of what it may change."""
+        """SQL text is about to run: tell of what it may change, and mind what it may undo."""
+        watched = self._watched.get(connection)
+        if watched is not None and ends_work(text):
+            watched.transcript.start_anew()
         if OF_THE_LOG not in options and self._concerns(connection):
-            self._unseen.text(text)
+            self._unseen.text(text, connection.dialect)
 
     def inside(self, connection: Connection, compiled: Any) -> None:
         """A query is about to run: tell of what it changes in common table expressions."""

@@ -50,9 +50,14 @@ class Transcript:
 
     def rolled_back(self, name: str) -> None:
         """What happened since a savepoint is undone."""
-        if name in self._inserted_in and self._writer is not None:
+        if name in self._inserted_in:
+            self.start_anew()
+
+    def start_anew(self) -> None:
+        """Give the next record a revision's row of its own, whatever became of the present one."""
+        if self._writer is not None:
             self._writer.undone()
-            self._inserted_in = ()
+        self._inserted_in = ()
 
     def over(self) -> None:
         """The transaction has ended."""

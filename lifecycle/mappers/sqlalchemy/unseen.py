@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import Dialect, Table
 from sqlalchemy.sql.dml import UpdateBase
 
 from lifecycle.coverage import Gaps
@@ -27,7 +27,7 @@ class Unseen:
         self._keys: Final = keys
         self._gaps: Final = gaps
 
-    def text(self, text: str) -> None:
+    def text(self, text: str, dialect: Dialect) -> None:
         """SQL text that names recorded tables, or what they refer to, and words for writing."""
         recorded, referred = self._tables.names(), self._keys.by_name()
         entities: list[str] = []
@@ -38,7 +38,8 @@ class Unseen:
                 effects += [self._keys.changes(table)] if may_update(text) else []
                 entities += self._reached((table, tuple(effects)))
         if entities:
-            self.tell(entities, shape_of(text), "SQL text, whose rows nobody can know")
+            shape = shape_of(text, of_mysql=dialect.name in ("mysql", "mariadb"))
+            self.tell(entities, shape, "SQL text, whose rows nobody can know")
 
     def within(self, expressions: Iterable[Any]) -> None:
         """The common table expressions of a query, when they write."""
