@@ -40,9 +40,15 @@ Rows that only the database touches, through ``ON DELETE`` and ``ON UPDATE`` of 
 have no moments at all: they are recorded, but no hook runs for them. Nor does one for rows that
 statements change past the flush.
 
-Documents have the pre and post moments of persist, update and remove, around one ``save`` or
-``delete``. A veto before the write keeps it from happening. Nothing can roll it back afterwards: an
-error of a post hook goes on to the caller, and the write is recorded all the same.
+A save or a delete of a document is a flush of its own, with the same moments in the same order; its
+``event.session`` is ``None``. Pre hooks run before ``clean()`` and validation. What ``clean()`` or
+mongoengine's own signals change after that is shown once more, late, right before the write; what
+a late hook sets is saved, and no longer validated. A veto keeps the document from being written.
+The document is in the database before its post hooks run, and outside of a transaction nothing can
+roll it back: an error of a post hook goes on to the caller, and the write is recorded all the same.
+What a post hook assigns to the document is not lost, but left for its next save. ``post_commit``
+comes right after the write, or with the commit when the write belongs to a transaction, that of a
+session that ``session.bind()`` has bound. ``post_rollback`` comes only with a transaction.
 
 Order: hooks of base classes first, then as they were defined, then subscribers, then signals; a
 higher ``priority`` comes before all that.
@@ -287,13 +293,25 @@ class PostRollback(ChangeEvent):
 
 
 class FlushEvent(Event):
-    """A moment of a whole flush; ``changesets`` holds the events of its objects."""
+    """A moment of a whole flush; ``changesets`` holds the events of its objects.
 
-    __slots__ = ("changesets",)
+    Each save or delete of a document is a flush of its own, of this one ``document``; it has no
+    ``session``. Of a session's flush ``document`` is ``None``.
+    """
 
-    def __init__(self, session: Any, changesets: tuple[ChangeEvent, ...] = ()) -> None:
+    __slots__ = ("changesets", "document")
+
+    def __init__(
+        self, session: Any, changesets: tuple[ChangeEvent, ...] = (), document: Any = None
+    ) -> None:
         super().__init__(session)
         self.changesets = changesets
+        self.document = document
+
+    @property
+    def subject(self) -> str:
+        """What is flushed, in words."""
+        return "the session" if self.document is None else f"a {type(self.document).__qualname__}"
 
 
 class PreFlush(FlushEvent):

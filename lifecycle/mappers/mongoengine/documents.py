@@ -18,7 +18,7 @@ from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
-from lifecycle.moments import POST, PRE
+from lifecycle.moments import Moment
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 
 __all__ = ["DocumentModel", "DocumentModels", "all_subclasses", "is_concrete"]
@@ -50,6 +50,7 @@ class DocumentModel:
         self.policy: Final[Policy] = policy_of(cls)
         self.dynamic: Final[bool] = cls._dynamic
         self.id_field: Final = cls._fields[cls._meta["id_field"]]
+        self.generated: Final = tuple(name for name, one in cls._fields.items() if one._auto_gen)
 
     @property
     def names(self) -> Collection[str]:
@@ -139,10 +140,6 @@ class _AnyName(Collection[str]):
         return len(self._declared)
 
 
-_MOMENTS: Final = (*PRE.values(), *POST.values())
-"""The moments documents have."""
-
-
 class DocumentModels:
     """Works out a document class when it is first met, and checks what is declared on it."""
 
@@ -194,10 +191,10 @@ class DocumentModels:
     def _checked(self, cls: type) -> DocumentModel:
         model = DocumentModel(cls)
         for hook in model_hooks(cls):
-            if hook.mark.moment not in _MOMENTS:
+            if hook.mark.moment in (Moment.PRE_LOAD, Moment.POST_LOAD):
                 raise HookDefinitionError(
                     f"{hook.name}, marked @{hook.mark.moment}, is a hook of the document class "
-                    f"{cls.__qualname__}, but documents have only {', '.join(_MOMENTS)}"
+                    f"{cls.__qualname__}, but documents have no such moment yet"
                 )
             if hook.is_async:
                 raise HookDefinitionError(

@@ -12,12 +12,14 @@ from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine import patches
+from lifecycle.mappers.mongoengine.aftermath import Aftermath
 from lifecycle.mappers.mongoengine.documents import (
     DocumentModel,
     DocumentModels,
     all_subclasses,
     is_concrete,
 )
+from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
 from lifecycle.mappers.mongoengine.writing import Writing
 from lifecycle.policy import Policy
@@ -31,6 +33,7 @@ class MongoengineMapper:
     def __init__(self, services: Services) -> None:
         self._services: Final = services
         self._models: Final = DocumentModels(services)
+        self._aftermath: Final = Aftermath(services)
         self._installed: tuple[type, ...] = ()
 
     # --- the Mapper protocol ---
@@ -143,12 +146,15 @@ class MongoengineMapper:
         def image() -> Image | None:
             return known(document, era, document._collection, model.id_of(document))
 
-        return Writing(model, document, operation, image, self._services)
+        hooking = Hooking(model, document, operation, image, self._services, self._aftermath)
+        return Writing(model, document, operation, hooking, self._services)
 
     def unrecorded(self, cls: type) -> str | None:
         """The entity whose log lacks a write to this class's documents that goes unseen."""
         model = self._models.get(cls)
-        return model.entity if self._services.recorder.wants(model.policy) else None
+        if self._services.suppression.audit or not self._services.recorder.wants(model.policy):
+            return None
+        return model.entity
 
 
 def _class_of(target: Any) -> Any:

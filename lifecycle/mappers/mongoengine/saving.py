@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mongoengine import Document
 
@@ -13,11 +13,18 @@ from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.sending import Sending
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.watchers import Watchers
-from lifecycle.mappers.mongoengine.writing import carried_out
+from lifecycle.mappers.mongoengine.writing import Writing, carried_out, settled
 
 __all__ = ["delete", "save", "save_step"]
 
-_SENDING: Final = "_lifecycle_sending"
+_SAVING: Final = "_lifecycle_saving"
+
+
+class _Saving(NamedTuple):
+    """What a document carries while it is saved or deleted."""
+
+    sending: Sending
+    writings: Sequence[Writing]
 
 
 def save(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,6 +59,12 @@ def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[...,
 
     @wraps(original)
     def save_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        saving = vars(self).get(_SAVING)
+        if saving is not None and settled(saving.writings, late=True):
+            if "doc" in kwargs:
+                kwargs["doc"] = self.to_mongo()
+            else:
+                args = (self.to_mongo(), *args[1:])
         return _listened_to(self, lambda: original(self, *args, **kwargs))
 
     return save_step
@@ -82,22 +95,22 @@ def _carried_out(
 
     def sent() -> Any:
         attributes = vars(document)
-        outer = attributes.get(_SENDING)  # writes of one document may nest
-        attributes[_SENDING] = sending
+        outer = attributes.get(_SAVING)  # writes of one document may nest
+        attributes[_SAVING] = _Saving(sending, writings)
         try:
             return write()
         finally:
             if outer is None:
-                del attributes[_SENDING]
+                del attributes[_SAVING]
             else:
-                attributes[_SENDING] = outer
+                attributes[_SAVING] = outer
 
     return carried_out(writings, sending, sent)
 
 
 def _listened_to(document: Any, write: Callable[[], Any]) -> Any:
-    sending = vars(document).get(_SENDING)
-    if sending is None:
+    saving = vars(document).get(_SAVING)
+    if saving is None:
         return write()
-    with tapped_document(document, sending):
+    with tapped_document(document, saving.sending):
         return write()

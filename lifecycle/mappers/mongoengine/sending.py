@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lifecycle.changes import Change, Operation, same
@@ -12,6 +12,7 @@ from lifecycle.mappers.mongoengine.documents import NetChanges
 from lifecycle.mappers.mongoengine.fields import stored_id
 from lifecycle.mappers.mongoengine.images import Image, Projection, applied, known, remember
 from lifecycle.mappers.mongoengine.reading import removed
+from lifecycle.mappers.mongoengine.transactions import Transaction, current
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
@@ -31,6 +32,7 @@ class Sent:
     changes: NetChanges
     before: Image | None = None
     after: Image | None = None
+    transaction: Transaction | None = field(default_factory=current)
 
     def whole(self) -> NetChanges:
         """The same changes by whole fields, of those fields that are known as a whole."""

@@ -6,18 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from lifecycle.changes import ChangeSet, Operation
-from lifecycle.dispatch import Seen, run, settle
 from lifecycle.errors import HookLoopError, RecordingError, StoreError
 from lifecycle.faults import attempted_label
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.documents import DocumentModel
-from lifecycle.mappers.mongoengine.images import Image
-from lifecycle.mappers.mongoengine.reading import LiveDocument
+from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.sending import Sent
-from lifecycle.moments import CHANGE_EVENTS, POST, PRE
 from lifecycle.written import Written
 
-__all__ = ["Writing", "carried_out"]
+__all__ = ["Writing", "carried_out", "settled"]
 
 PASSES: Final = 100
 """How often the hooks of one write may be gone over before they count as a loop."""
@@ -30,62 +27,32 @@ class Listening(Protocol):
 
 
 class Writing:
-    """A document's save or delete, as one Lifecycle sees it.
-
-    ``operation`` is what it looks like beforehand. Only the database decides: a save of a document
-    with a key of its own may turn out to be an update, and one of a document that someone else
-    has deleted an insert.
-    """
+    """A document's save or delete, as one Lifecycle sees it."""
 
     def __init__(
         self,
         model: DocumentModel,
         document: Any,
         operation: Operation,
-        image: Callable[[], Image | None],
+        hooking: Hooking,
         services: Services,
     ) -> None:
+        self.hooking: Final = hooking
         self._model = model
         self._document = document
-        self._operation = operation
-        self._image = image
         self._services = services
-        self._seen: Seen = {}
         self._label: tuple[str | None, str | None] = (None, None)
         if operation is Operation.DELETE:  # afterwards it may be too late to ask
             self._label = self._labelled(model.key_of(document) or "")
-
-    def settle(self) -> list[str]:
-        """Run the pre hooks that have not seen the changes as they are; returns which ran."""
-        hooks = self._services.dispatcher.plan(self._model.cls).get(PRE[self._operation])
-        if not hooks:
-            return []
-        live = LiveDocument(self._model, self._document, self._operation, self._image())
-        event = CHANGE_EVENTS[PRE[self._operation]](
-            self._document,
-            ChangeSet(operation=self._operation, live=live),
-            self._model.entity,
-            self._model.key_of(self._document),
-        )
-        return [f"{hook.name} of {event.subject}" for hook in settle(hooks, event, self._seen)]
-
-    def tell(self, sent: Sequence[Sent]) -> None:
-        """Run the post hooks for what was written."""
-        plan = self._services.dispatcher.plan(self._model.cls)
-        for one in sent:
-            hooks = plan.get(POST[one.operation])
-            changes = self._model.python(one.whole(), one.after, one.operation) if hooks else None
-            if hooks and changes:
-                key = self._model.stored_key(one.id)
-                event = CHANGE_EVENTS[POST[one.operation]]
-                run(hooks, event(self._document, changes, self._model.entity, key))
 
     def record(self, sent: Sequence[Sent]) -> None:
         """Record what was written.
 
         Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
         """
-        if not sent or not self._services.recorder.wants(self._model.policy):
+        if not sent or self._services.suppression.audit:
+            return
+        if not self._services.recorder.wants(self._model.policy):
             return
         try:
             self._services.recorder.open().write([self._written(one) for one in sent])
@@ -123,13 +90,28 @@ class Writing:
 def carried_out(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:
     """Make a write with its hooks before and after, and record it; returns what it returned.
 
-    Once something has been written it is recorded, even if a hook or mongoengine then raises.
+    Once something has been written it is recorded, even if a hook or mongoengine then raises, and
+    then those hooks are called that are for what can no longer be undone.
     """
-    _settle(writings)
+    for writing in writings:
+        writing.hooking.begin()
+    settled(writings)
+    for writing in writings:
+        writing.hooking.at_rest()
+    try:
+        result = _recorded(writings, listening, write)
+    except BaseException:
+        _afterwards(writings, listening.sent, failed=True)
+        raise
+    _afterwards(writings, listening.sent, failed=False)
+    return result
+
+
+def _recorded(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:
     try:
         result = write()
         for writing in writings:
-            writing.tell(listening.sent)
+            writing.hooking.tell(listening.sent)
         return result
     finally:
         _record(writings, listening.sent)
@@ -144,11 +126,21 @@ def _record(writings: Sequence[Writing], sent: Sequence[Sent]) -> None:
             _record(writings[1:], sent)
 
 
-def _settle(writings: Sequence[Writing]) -> None:
-    for _ in range(PASSES):
-        ran = [hook for writing in writings for hook in writing.settle()]
+def _afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:
+    """Tell each Lifecycle's hooks, also when those of another one raise."""
+    if writings:
+        try:
+            writings[0].hooking.afterwards(sent, failed=failed)
+        finally:
+            _afterwards(writings[1:], sent, failed=failed)
+
+
+def settled(writings: Sequence[Writing], *, late: bool = False) -> bool:
+    """Run pre hooks until none is left with changes it has not seen; returns whether any ran."""
+    for count in range(PASSES):
+        ran = [hook for writing in writings for hook in writing.hooking.settle(late=late)]
         if not ran:
-            return
+            return count > 0
     raise HookLoopError(
         f"after {PASSES} passes these hooks still change what others have seen: "
         f"{'; '.join(sorted(set(ran)))}. Make them come to the same result when called again"
