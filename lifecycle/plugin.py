@@ -27,6 +27,7 @@ from lifecycle.faults import ON_ERROR, Faults, OnError
 from lifecycle.hooks import subscribed_hooks
 from lifecycle.mappers.base import AfterCommit, Entities, Mapper, Services
 from lifecycle.policy import BULK_MODES, BulkMode
+from lifecycle.relations import Relation
 from lifecycle.signals import Signals
 
 if TYPE_CHECKING:
@@ -259,6 +260,16 @@ class Lifecycle:
     def entities(self) -> set[str]:
         """The registered names of every model there is, whether it has been used or not."""
         return {name for mapper in self._adapters() for name in mapper.entities()}
+
+    def relation(self, entity: str, name: str) -> Relation:
+        """A relationship of a model, for the history. Raises ``HistoryError`` when it has none."""
+        for mapper in self._adapters():
+            found = mapper.relation(entity, name)
+            if found is not None:
+                return found
+        raise HistoryError(
+            f"no model of this process is called {entity!r}, so where {name!r} led to is not known"
+        )
 
     def _beside(self, connection: Connection) -> SqlStore:
         """The store whose tables are in the database this connection goes to."""

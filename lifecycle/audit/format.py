@@ -24,7 +24,7 @@ from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, Set
 from lifecycle.errors import EncodingError, HistoryError
 from lifecycle.markers import ABSENT
 
-__all__ = ["dump", "load"]
+__all__ = ["advanced", "dump", "load"]
 
 _DELTA: Final = "$delta"
 
@@ -114,6 +114,44 @@ def load(text: str, operation: Operation, format: int) -> ChangeSet:
             f"its changes are not in record format {format} ({error!r}): they were altered after "
             "they were written; compare them with a backup"
         ) from error
+
+
+def advanced(values: dict[str, Any], text: str, is_insert: bool, format: int) -> bool:
+    """Bring an object's state forward by a stored changeset, without making the changeset.
+
+    Returns whether it was so simple: whole values of whole fields. Else nothing was done, and it
+    takes `load` and `ChangeSet.applied_to`, which do the same, or say what is wrong.
+    """
+    if format != 1:
+        return False
+    try:
+        body = codec.from_text(text)
+    except HistoryError:
+        return False
+    if type(body) is not dict:
+        return False
+    news: dict[str, Any] = {}
+    gone: list[str] = []
+    for path, found in body.items():
+        if "." in path or "~" in path:
+            return False
+        if not is_insert:
+            if type(found) is not list or len(found) != 2:
+                return False
+            found = found[1]
+        kind = type(found)
+        if kind is dict or kind is list:
+            if is_insert and kind is dict and _DELTA in found:
+                return False
+            found = codec.decode(found)
+            if found is ABSENT:
+                gone.append(path)
+                continue
+        news[path] = found
+    values.update(news)
+    for path in gone:
+        values.pop(path, None)
+    return True
 
 
 def _load_1(body: Any, operation: Operation) -> dict[str, Delta]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.store import AuditStore, Query
-from lifecycle.changes import ABSENT, Change, Operation, SetEdit, split_path
+from lifecycle.audit.replaying import Replay, State, may_have_changed
+from lifecycle.audit.store import AuditStore, Entry, Page, Query
+from lifecycle.changes import ChangeSet, Operation, diff, same, split_path, value_at
 from lifecycle.errors import ConflictError, HistoryError, UnknownRevision
 from lifecycle.keys import key_text
-from lifecycle.markers import UNKNOWN
+from lifecycle.markers import ABSENT, MASKED, UNKNOWN
+from lifecycle.relations import Relation
 
-__all__ = ["History", "Names", "State", "When", "literal_key"]
+__all__ = ["FieldValue", "History", "Names", "State", "When", "literal_key"]
 
 When: TypeAlias = datetime | Revision | Record | UUID | str
 """A time in the log: an aware datetime, a revision, its id, or one record of it."""
@@ -27,6 +31,7 @@ When: TypeAlias = datetime | Revision | Record | UUID | str
 _LAST: Final = sys.maxsize
 _BEFORE_ALL: Final = Position(-1, 0)
 _NAMED: Final = 20  # names listed when one was not found
+_LOOKED_AT: Final = 2_000  # records read at most for one page of those that touch a field
 
 
 class Names(Protocol):
@@ -48,24 +53,40 @@ class Names(Protocol):
         """The registered names of every model there is, whether it has been used or not."""
         ...
 
+    def relation(self, entity: str, name: str) -> Relation:
+        """A relationship of a model. Raises ``HistoryError`` when it has none of that name."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """An object as it stood at some time: its fields' values as the log holds them.
+class FieldValue:
+    """A value that a field had, since when, by whom, and until when.
 
-    ``complete`` is false when the log does not reach back to the object's insert; fields that
-    have not changed since are then missing from ``values``.
+    ``until`` is ``None`` for the value it has now. ``record`` is what brought it.
     """
 
-    entity: str
-    key: str
-    values: Mapping[str, Any]
-    label: str | None
-    position: Position
-    complete: bool
+    value: Any
+    record: Record
+    until: datetime | None = None
 
-    def __getitem__(self, field: str) -> Any:
-        return self.values[field]
+    @property
+    def since(self) -> datetime:
+        """When it came, in UTC."""
+        return self.record.at
+
+    @property
+    def actor(self) -> str | None:
+        """Who brought it, ``None`` when nobody was named."""
+        return self.record.actor
+
+    @property
+    def lasted(self) -> timedelta:
+        """For how long the field had it; of the present value, so far."""
+        return (self.until or datetime.now(UTC)) - self.since
+
+
+def _touches(record: Record, field: str | None) -> bool:
+    return field is None or record.changes.touches(field)
 
 
 class History:
@@ -73,7 +94,8 @@ class History:
 
     Models are given as classes or by their registered names, objects by what the mapper calls
     their identity (a tuple for a composite key). Every question is answered from the log alone, so
-    objects that are gone can be asked about like any other.
+    objects that are gone can be asked about like any other, and fields that the model no longer
+    has.
 
     A name that neither a model nor any record has raises ``HistoryError``, when the answer is read;
     a model without records has an empty history.
@@ -83,27 +105,43 @@ class History:
         self._store = store
         self._names = names
 
-    def of(self, target: Any, identity: Any = None) -> Iterator[Record]:
-        """Every record of one object, newest first, back over changes of its key.
+    # --- records ---
 
-        ``of(obj)`` for an object at hand, ``of(Model, identity)`` for any.
-        Raises ``HistoryError`` for a class that is not mapped or an object without identity.
+    def of(
+        self,
+        target: Any,
+        identity: Any = None,
+        *,
+        field: str | None = None,
+        operation: str | None = None,
+        actor: str | None = None,
+        request_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[Record]:
+        """Every record of one object that matches, newest first, back over changes of its key.
+
+        ``of(obj)`` for an object at hand, ``of(Model, identity)`` for any. The rest is as in
+        `find`. Raises ``HistoryError`` for a class that is not mapped or an object without
+        identity.
         """
-        if isinstance(target, type | str):
-            entity, key = self._subject(target, identity)
-        elif identity is None:
-            entity, key = self._names.subject(target)
-        else:
-            raise HistoryError(
-                f"history.of({target!r}, {identity!r}) has an object and an identity: "
-                "give the object alone, or its class with the identity"
-            )
-        return self._known(target, self._records_of(entity, key, upto=None))
+        entity, key = self._subject_of(target, identity)
+        query = Query(
+            entity=entity,
+            operation=None if operation is None else _operation(operation),
+            actor=actor,
+            request_id=request_id,
+            since=since,
+            until=until,
+        )
+        records = self._known(target, self._records_of(entity, key))
+        return (one for one in records if query.matches(one) and _touches(one, field))
 
     def find(
         self,
         model: type | str | None = None,
         *,
+        field: str | None = None,
         operation: str | None = None,
         actor: str | None = None,
         revision: UUID | str | Revision | None = None,
@@ -115,20 +153,56 @@ class History:
     ) -> Iterator[Record]:
         """Every record that matches all that is given, fetched page by page as it is read.
 
+        ``field`` is a field, or a path inside one, that was changed; no index helps to find it.
         ``since`` is inclusive and ``until`` exclusive; both are aware. Raises ``ValueError`` for
         one without a zone, and for an operation that is none.
         """
-        query = Query(
-            entity=None if model is None else self._names.entity(model),
-            operation=None if operation is None else _operation(operation),
-            actor=actor,
-            revision=None if revision is None else _revision_id(revision),
-            request_id=request_id,
-            group=group,
-            since=since,
-            until=until,
+        query = self._query(
+            model, None, operation, actor, revision, request_id, group, since, until
         )
-        return self._known(model, self._pages(query, newest_first=newest_first))
+        records = self._known(model, self._pages(query, newest_first=newest_first))
+        return (one for one in records if _touches(one, field))
+
+    def page(
+        self,
+        model: type | str | None = None,
+        identity: Any = None,
+        *,
+        field: str | None = None,
+        operation: str | None = None,
+        actor: str | None = None,
+        revision: UUID | str | Revision | None = None,
+        request_id: str | None = None,
+        group: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: Position | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Page:
+        """At most ``limit`` of the records that `find` gives, from a position on.
+
+        The page's ``next`` is the ``after`` of the page behind it, ``None`` on the last one; it
+        skips nothing and repeats nothing while others write. ``identity`` is that of an object, by
+        the key it has. With ``field`` a page may be short of its limit, even empty, and not be the
+        last. Raises as `find` does.
+        """
+        query = self._query(
+            model, identity, operation, actor, revision, request_id, group, since, until
+        )
+        store, found, looked = self._store(), list[Record](), 0
+        while True:
+            page = store.page(query, after=after, limit=limit, newest_first=newest_first)
+            looked += len(page)
+            for record in page:
+                if _touches(record, field):
+                    found.append(record)
+                if len(found) == limit:
+                    last = record.position == page.records[-1].position
+                    return Page(tuple(found), page.next if last else record.position)
+            if page.next is None or looked >= _LOOKED_AT:
+                return Page(tuple(found), page.next)
+            after = page.next
 
     def revision(self, id: UUID | str) -> Revision:
         """The revision of that id. Raises ``UnknownRevision`` when there is none such."""
@@ -137,31 +211,31 @@ class History:
             raise UnknownRevision(f"the audit store has no revision {id}")
         return found
 
+    def net(self, revision: Revision | UUID | str) -> list[Net]:
+        """What a revision came to, one `Net` for each object, in the order they were touched.
+
+        Its records, from ``find(revision=...)``, tell what each flush did. Raises
+        ``UnknownRevision`` when there is none such.
+        """
+        if not isinstance(revision, Revision):
+            revision = self.revision(revision)
+        return netted(self.find(revision=revision, newest_first=False))
+
+    # --- states ---
+
     def as_of(self, target: type | str, identity: Any, when: When) -> State | None:
         """An object as it stood right after ``when``; ``None`` when there was none.
 
-        Raises ``UnknownRevision`` for a revision that is not in the store, ``TypeError`` for what
-        is no time in the log, ``ValueError`` for a datetime without a zone, and ``HistoryError``
-        where a record does not fit the ones before it.
+        `State.related` leads on to other objects, as they stood then. Raises ``UnknownRevision``
+        for a revision that is not in the store, ``TypeError`` for what is no time in the log,
+        ``ValueError`` for a datetime without a zone, and ``HistoryError`` where a record does not
+        fit the ones before it.
         """
         entity, key = self._subject(target, identity)
-        upto = self._position(when)
-        steps: list[Record] = []
-        for record in self._records_of(entity, key, upto):
-            if record.operation is Operation.DELETE or record.key != key:
-                break  # from here back the key was another object's
-            steps.append(record)
-            if record.operation is Operation.INSERT:
-                break
-            key = record.former_key or key
-        bulk = self._pages(Query(entity=entity, key="", operation=Operation.BULK, upto=upto))
-        since = takewhile(lambda record: steps and record.position > steps[-1].position, bulk)
-        states: dict[str, State] = {}
-        for record in sorted((*steps, *since), key=lambda record: record.position):
-            _replay(record, states)
-        if not states:
+        state = self._state(entity, key, self._position(when))
+        if state is None:
             self._refuse_unknown(target)
-        return next(iter(states.values()), None)
+        return state
 
     def snapshot(self, model: type | str, at: When | None = None) -> dict[str, State]:
         """Every object of a model as it stood right after ``at``, or as the log leaves it, by key.
@@ -169,11 +243,14 @@ class History:
         Reads every record of the model up to then, and holds one state per object. Raises as
         `as_of` does.
         """
+        return self._snapshot(model, None if at is None else self._position(at))
+
+    def _snapshot(self, model: type | str, upto: Position | None) -> dict[str, State]:
         entity = self._names.entity(model)
-        upto = None if at is None else self._position(at)
-        states: dict[str, State] = {}
-        for record in self._store().scan(Query(entity=entity, upto=upto)):
-            _replay(record, states)
+        replay = Replay(entity, self)
+        for entry in self._store().trail(Query(entity=entity, upto=upto)):
+            replay.take(entry)
+        states = replay.states(upto)
         if not states:
             self._refuse_unknown(model)
         return states
@@ -187,16 +264,108 @@ class History:
         ends = [self._position(when) for when in at]
         if ends != sorted(ends):
             raise ValueError("snapshots are made in one reading of the log: give the oldest first")
-        records = self._store().scan(Query(entity=entity, upto=ends[-1])) if ends else iter(())
-        states: dict[str, State] = {}
-        ahead = next(records, None)
+        entries = self._store().trail(Query(entity=entity, upto=ends[-1])) if ends else iter(())
+        replay = Replay(entity, self)
+        ahead = next(entries, None)
         if ahead is None:
             self._refuse_unknown(model)
         for end in ends:
-            while ahead is not None and ahead.position <= end:
-                _replay(ahead, states)
-                ahead = next(records, None)
-            yield dict(states)
+            while ahead is not None and (ahead.seq, ahead.n) <= end:
+                replay.take(ahead)
+                ahead = next(entries, None)
+            yield replay.states(end)
+
+    def related(self, state: State, name: str) -> list[State]:
+        """What `State.related` gives."""
+        relation = self._names.relation(state.entity, name)
+        _refuse_untold(state, relation.fields, name)
+        if relation.keys is not None:
+            keys = sorted(relation.keys(state.values))
+            return [self._target(state, relation.target, key) for key in keys]
+        assert relation.holds is not None
+        targets = self._snapshot(relation.target, state.upto).values()
+        for target in targets:
+            _refuse_untold(target, relation.target_fields, name)
+        return [target for target in targets if relation.holds(state.values, target.values)]
+
+    def name(self, entity: str, entry: Entry) -> str:
+        """How messages name an entry's record: by its id, entity and key."""
+        place = Query(entity=entity, upto=Position(entry.seq, entry.n))
+        record = self._store().page(place, limit=1).records[0]
+        return f"record {record.id} of {entity} {entry.key}"
+
+    def _target(self, state: State, entity: str, key: str) -> State:
+        """An object that was referred to; all that is known of one from before the log is that."""
+        found = self._state(entity, key, state.upto)
+        return found or State(
+            entity=entity,
+            key=key,
+            values=MappingProxyType({}),
+            label=None,
+            position=state.position,
+            complete=False,
+            upto=state.upto,
+            source=self,
+        )
+
+    # --- over time ---
+
+    def field(self, target: Any, identity: Any, name: str | None = None) -> list[FieldValue]:
+        """Every value that a field, or a path inside one, has had, newest first.
+
+        ``field(obj, "name")`` for an object at hand, ``field(Model, identity, "name")`` for any.
+        The value is ``ABSENT`` where the object, or what holds it, was not there. Raises as `of`
+        and `as_of` do.
+        """
+        if name is None:
+            if isinstance(target, type | str) or not isinstance(identity, str):
+                raise HistoryError("which field? write history.field(Model, identity, 'name')")
+            name, identity = identity, None
+        entity, key = self._subject_of(target, identity)
+        values: list[FieldValue] = []
+        at_hand: dict[str, Any] = {}
+        for record in self._whole_history(entity, key):
+            at_hand = _field_after(record, split_path(name)[0], at_hand)
+            value = value_at(at_hand, name)
+            if values and same(values[-1].value, value) and value is not UNKNOWN:
+                continue
+            if not values and value is ABSENT:
+                continue
+            if values:
+                values[-1] = replace(values[-1], until=record.at)
+            values.append(FieldValue(value=value, record=record))
+        if not values:
+            self._refuse_unknown(target)
+        return values[::-1]
+
+    def compare(
+        self, target: Any, identity: Any = None, *, old: When, new: When | None = None
+    ) -> ChangeSet:
+        """What changed of an object between two times, or since one until the log's end.
+
+        An insert or a delete when the object was there at only one of them. What the log cannot
+        tell of the older state is ``UNKNOWN``. Raises as `as_of` does.
+        """
+        entity, key = self._subject_of(target, identity)
+        upto = None if new is None else self._position(new)
+        after = self._state(entity, key, upto)
+        before = self._state(entity, self._key_then(entity, key, upto, old), self._position(old))
+        if before is None and after is None:
+            self._refuse_unknown(target)
+        operation = Operation.UPDATE
+        if (before is None) is not (after is None):
+            operation = Operation.INSERT if before is None else Operation.DELETE
+        return diff(_told(before, after), _told(after, before), operation=operation)
+
+    def _key_then(self, entity: str, key: str, upto: Position | None, when: When) -> str:
+        """The key an object had at an earlier time, which it may have changed since."""
+        then = self._position(when)
+        for record in self._records_of(entity, key, upto):
+            if record.position <= then:
+                break
+            if record.key == key and record.former_key is not None:
+                key = record.former_key
+        return key
 
     # --- finding the way ---
 
@@ -205,7 +374,75 @@ class History:
             raise HistoryError(f"whose history? give an identity: history.of({target!r}, identity)")
         return self._names.entity(target), self._names.key(target, identity)
 
-    def _records_of(self, entity: str, key: str, upto: Position | None) -> Iterator[Record]:
+    def _subject_of(self, target: Any, identity: Any) -> tuple[str, str]:
+        """The entity and key of an object at hand, or of a model and an identity."""
+        if isinstance(target, type | str):
+            return self._subject(target, identity)
+        if identity is None:
+            return self._names.subject(target)
+        raise HistoryError(
+            f"history.of({target!r}, {identity!r}) has an object and an identity: "
+            "give the object alone, or its class with the identity"
+        )
+
+    def _query(
+        self,
+        model: type | str | None,
+        identity: Any,
+        operation: str | None,
+        actor: str | None,
+        revision: UUID | str | Revision | None,
+        request_id: str | None,
+        group: UUID | None,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> Query:
+        return Query(
+            entity=None if model is None else self._names.entity(model),
+            key=None if identity is None or model is None else self._names.key(model, identity),
+            operation=None if operation is None else _operation(operation),
+            actor=actor,
+            revision=None if revision is None else _revision_id(revision),
+            request_id=request_id,
+            group=group,
+            since=since,
+            until=until,
+        )
+
+    def _state(self, entity: str, key: str, upto: Position | None) -> State | None:
+        entries = deque(self._entries_of(entity, key, upto))
+        entries.reverse()
+        if not entries:
+            return None
+        began = (entries[0].seq, entries[0].n)
+        bulk = self._store().trail(_statements(entity, upto), newest_first=True)
+        since = list(takewhile(lambda entry: (entry.seq, entry.n) > began, bulk))
+        replay = Replay(entity, self)
+        for entry in sorted((*entries, *since)) if since else entries:
+            replay.take(entry)
+        return next(iter(replay.states(upto).values()), None)
+
+    def _entries_of(self, entity: str, key: str, upto: Position | None) -> Iterator[Entry]:
+        """An object's entries, newest first, back to its insert, over changes of its key.
+
+        None when it was not there, or had moved on to another key.
+        """
+        store, following = self._store(), True
+        while following:
+            following = False
+            query = Query(entity=entity, key=key, upto=upto)
+            for entry in store.trail(query, newest_first=True):
+                if entry.operation == Operation.DELETE or entry.key != key:
+                    return  # from here back the key was another object's
+                yield entry
+                if entry.operation == Operation.INSERT:
+                    return
+                if entry.former_key not in (None, key):
+                    key, upto = entry.former_key, Position(entry.seq, entry.n - 1)
+                    following = True
+                    break
+
+    def _records_of(self, entity: str, key: str, upto: Position | None = None) -> Iterator[Record]:
         """An object's records, newest first, on to the key it had before when it was moved."""
         while True:
             query = Query(entity=entity, key=key, upto=upto)
@@ -217,6 +454,16 @@ class History:
                 return
             assert record.former_key is not None
             key, upto = record.former_key, _just_before(record.position)
+
+    def _whole_history(self, entity: str, key: str) -> list[Record]:
+        """An object's records, and those of statements that may have changed it, oldest first."""
+        records = list(self._records_of(entity, key))
+        if not records:
+            return []
+        began = records[-1].position
+        statements = self._pages(_statements(entity, None))
+        records += takewhile(lambda record: record.position > began, statements)
+        return sorted(records, key=lambda record: record.position)
 
     def _known(self, model: Any, records: Iterator[Record]) -> Iterator[Record]:
         """These records; where there are none, it may be for an unknown name."""
@@ -303,52 +550,47 @@ def _listed(names: set[str]) -> str:
     return some + (", …" if len(names) > _NAMED else "")
 
 
-def _replay(record: Record, states: dict[str, State]) -> None:
+def _statements(entity: str, upto: Position | None) -> Query:
+    """Statements that changed rows of a model without telling them apart."""
+    return Query(entity=entity, key="", operation=Operation.BULK, upto=upto)
+
+
+def _field_after(record: Record, field: str, before: dict[str, Any]) -> dict[str, Any]:
+    """A state of one field alone, after a record of its object, or of a statement."""
+    if record.operation is Operation.DELETE:
+        return {}
     if record.operation is Operation.BULK:
-        for key, state in states.items():
-            states[key] = _blurred(state, record)
-        return
-    before = states.pop(record.former_key or record.key, None)
-    if record.operation is not Operation.DELETE:
-        states[record.key] = _after(record, before)
-
-
-def _blurred(state: State, record: Record) -> State:
-    """What is known of an object after a statement that may have changed it or not."""
-    if record.changes.get("$verb") == Change(ABSENT, "insert"):
-        return state
-    fields = [path for path in record.changes if not path.startswith("$")]
-    touched = fields or state.values  # a DELETE sets none, and may have taken the object away
-    values = {name: UNKNOWN if name in touched else value for name, value in state.values.items()}
-    return replace(state, values=MappingProxyType(values))
-
-
-def _after(record: Record, before: State | None) -> State:
-    if record.operation is Operation.INSERT:
-        before, complete = None, True
-    else:
-        complete = before is not None and before.complete
-    values: dict[str, Any] = {} if before is None else dict(before.values)
-    for path, delta in record.changes.items():
-        # A field not seen yet has some value, so edits of it leave it unknown; but for the set of
-        # an object seen from its insert, which began empty.
-        if not (complete and isinstance(delta, SetEdit)):
-            values.setdefault(split_path(path)[0], UNKNOWN)
-    try:
-        values = record.changes.applied_to(values)
-    except ConflictError as error:
-        raise HistoryError(
-            f"record {record.id} of {record.entity} {record.key} does not fit what the log has "
-            f"before it ({error}): a write in between was not recorded"
-        ) from error
-    return State(
-        entity=record.entity,
-        key=record.key,
-        values=MappingProxyType(values),
-        label=record.label,
-        position=record.position,
-        complete=complete,
+        return {field: UNKNOWN} if may_have_changed(record.changes, field) else before
+    changes = ChangeSet(
+        {path: one for path, one in record.changes.items() if split_path(path)[0] == field}
     )
+    before = {} if record.operation is Operation.INSERT else before
+    try:
+        return changes.applied_to(before)
+    except ConflictError:
+        return {field: UNKNOWN}
+
+
+def _refuse_untold(state: State, fields: Iterable[str], name: str) -> None:
+    """Raise ``HistoryError`` when a state does not tell what a relationship goes by."""
+    for field in fields:
+        value = state.values.get(field, ABSENT if state.complete else UNKNOWN)
+        if value is UNKNOWN or value is MASKED:
+            raise HistoryError(
+                f"where {name!r} led to cannot be told: the log does not hold {field!r} of "
+                f"{state.entity} {state.key} as it was then; record the field, or ask about "
+                "the related objects themselves"
+            )
+
+
+def _told(state: State | None, other: State | None) -> dict[str, Any]:
+    """A state's values; ``UNKNOWN`` for those only the other one tells, where it may have some."""
+    if state is None:
+        return {}
+    values = dict(state.values)
+    if not state.complete and other is not None:
+        values = {**dict.fromkeys(other.values, UNKNOWN), **values}
+    return values
 
 
 def literal_key(identity: Any) -> str:

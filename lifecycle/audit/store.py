@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.changes import Operation
 
-__all__ = ["AuditStore", "Feed", "Page", "Query"]
+__all__ = ["AuditStore", "Entry", "Feed", "Page", "Query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,25 @@ class Query:
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment!r} has no time zone; give an aware datetime")
+
+    def matches(self, record: Record) -> bool:
+        """Whether every part that is given holds for a stored record."""
+        revision = record.revision
+        wanted_and_found = (
+            (self.entity, record.entity),
+            (self.operation, record.operation),
+            (self.actor, revision.actor),
+            (self.revision, revision.id),
+            (self.request_id, revision.request_id),
+            (self.group, revision.group),
+        )
+        return (
+            all(wanted is None or wanted == found for wanted, found in wanted_and_found)
+            and (self.key is None or self.key in (record.key, record.former_key))
+            and (self.since is None or self.since <= revision.at)
+            and (self.until is None or revision.at < self.until)
+            and (self.upto is None or record.position <= self.upto)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,22 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+class Entry(NamedTuple):
+    """A record as it is stored, without who and why: what a replay needs, and quick to read.
+
+    ``changes`` is the text of `lifecycle.audit.format`, in the version that ``format`` names.
+    """
+
+    seq: int
+    n: int
+    key: str
+    former_key: str | None
+    operation: str
+    label: str | None
+    changes: str
+    format: int
 
 
 @runtime_checkable
@@ -113,6 +148,10 @@ class AuditStore(Protocol):
         transactions write at the same time: what an open one may still add is not passed. The
         order is that of the store, the same at each reading, and may differ from `scan`.
         """
+        ...
+
+    def trail(self, query: Query, *, newest_first: bool = False) -> Iterator[Entry]:
+        """Every matching record as it is stored, in that order, streamed in flat memory."""
         ...
 
     def count_at_most(self, query: Query, n: int) -> int:

@@ -14,6 +14,7 @@ from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.keys import LONGEST
 from lifecycle.policy import BulkMode, Policy
+from lifecycle.relations import Relation
 from lifecycle.written import Written
 
 __all__ = ["AfterCommit", "Entities", "Mapper", "Recorder", "Services", "Writer"]
@@ -152,6 +153,13 @@ class Mapper(Protocol):
 
     def entities(self) -> Iterable[str]:
         """The registered names of every mapped class there is, whether it has been used or not."""
+        ...
+
+    def relation(self, entity: str, name: str) -> Relation | None:
+        """A relationship of a model; ``None`` when no mapped class has the model's name.
+
+        Raises ``HistoryError`` when the model has no such relationship, or the log cannot tell it.
+        """
         ...
 
     def key(self, cls: type, identity: Any) -> str:

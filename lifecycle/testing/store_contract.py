@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from lifecycle.audit.format import load
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Feed, Query
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
@@ -361,6 +362,24 @@ class AuditStoreContract:
         assert found.label == "l" * 2**17
 
     # the other questions
+
+    @pytest.mark.parametrize("newest_first", [True, False])
+    def test_a_trail_has_what_a_replay_needs(self, store: AuditStore, newest_first: bool) -> None:
+        """It is the scan, in either order, as it is stored."""
+        _varied(store)
+        moved = {"key": "new", "former_key": "1", "changes": ChangeSet(DELTAS), "label": "\ud800"}
+        append(store, a_revision(), moved, {"key": "2"})
+        for query in (Query(), Query(entity="shop.Order", key="1"), Query(actor="ann")):
+            scanned = list(store.scan(query))[:: -1 if newest_first else 1]
+            expected = [
+                (*record.position, record.key, record.former_key, record.operation.value)
+                for record in scanned
+            ]
+            trail = list(store.trail(query, newest_first=newest_first))
+            assert [entry[:5] for entry in trail] == expected
+            for record, entry in zip(scanned, trail, strict=True):
+                assert entry.label == record.label
+                assert load(entry.changes, record.operation, entry.format) == record.changes
 
     def test_a_scan_is_not_confused_by_a_writer(self, store: AuditStore) -> None:
         """What was there when a scan began is seen once and in order while others append."""

@@ -13,14 +13,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lifecycle.audit.format import advanced, dump
 from lifecycle.audit.history import History, State, literal_key
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import Page, Query
 from lifecycle.audit.stores.memory import MemoryStore
-from lifecycle.changes import Change, ChangeSet, ListEdit, Operation, SetEdit, Splice, diff
+from lifecycle.changes import (
+    Change,
+    ChangeSet,
+    ListEdit,
+    Operation,
+    SetEdit,
+    Splice,
+    diff,
+    join_path,
+    same,
+)
 from lifecycle.errors import HistoryError, UnknownRevision
 from lifecycle.keys import key_text
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
+from lifecycle.relations import Relation
 from lifecycle.uuids import uuid7
 from tests.strategies import laws
 
@@ -49,6 +61,16 @@ class Names:
     def entities(self) -> list[str]:
         return ["Order", "Line"]
 
+    def relation(self, entity: str, name: str) -> Relation:
+        if name == "lines":
+            return Relation(
+                target="Line",
+                fields=("id",),
+                target_fields=("order",),
+                holds=lambda order, line: bool(order["id"] == line["order"]),
+            )
+        return Relation(target="Tag", fields=("tags",), keys=lambda values: values.get("tags", ()))
+
 
 class NoEntities(Names):
     """Names that must not be listed."""
@@ -67,7 +89,9 @@ class Did(NamedTuple):
 
 
 def insert(key: str, **values: Any) -> Did:
-    return Did("insert", key, diff({}, values))
+    deltas = {name: one for name, one in values.items() if isinstance(one, SetEdit)}
+    plain = {name: one for name, one in values.items() if name not in deltas}
+    return Did("insert", key, {**diff({}, plain), **deltas})
 
 
 def update(key: str, **changes: Any) -> Did:
@@ -678,3 +702,159 @@ def test_what_is_told_of_objects_older_than_the_log_is_true(older: Any, steps: A
                 assert state.values == rows[key]
             for field, value in state.values.items():
                 assert value is UNKNOWN or value == rows[key][field]
+
+
+# --- relations, at that time ---
+
+
+def test_as_of_leads_on_to_related_objects_as_they_then_stood(log: Log) -> None:
+    """Those whose rows hold the key, and those whose keys it holds; later changes do not show."""
+    log.revision(insert("1", word="old"), entity="Tag")
+    then = log.revision(insert("7", id=7, tags=SetEdit(frozenset({"1"}), frozenset())))
+    then = log.revision(insert("a", order=7, qty=1), insert("b", order=8, qty=1), entity="Line")
+    log.revision(update("1", word=("old", "new")), entity="Tag")
+    log.revision(update("a", order=(7, 8)), insert("c", order=7, qty=1), entity="Line")
+    log.revision(update("7", tags=SetEdit(frozenset(), frozenset({"1"}))))
+
+    before = log.history.as_of("Order", "7", then)
+    after = log.history.as_of("Order", "7", log.revision())
+    assert before is not None
+    assert after is not None
+
+    assert [line.key for line in before.related("lines")] == ["a"]
+    assert [line.key for line in after.related("lines")] == ["c"]
+    assert [tag["word"] for tag in before.related("tags")] == ["old"]
+    assert after.related("tags") == []
+
+
+def test_a_related_object_from_before_the_log_is_there_without_values(log: Log) -> None:
+    """That it was there is known, and nothing else."""
+    when = log.revision(insert("7", tags=SetEdit(frozenset({"5"}), frozenset())))
+    order = log.history.as_of("Order", "7", when)
+    assert order is not None
+    (tag,) = order.related("tags")
+    assert (tag.key, dict(tag.values), tag.complete) == ("5", {}, False)
+
+
+def test_a_relation_by_a_value_that_is_unknown_is_an_error(log: Log) -> None:
+    """An empty answer would be a guess."""
+    when = log.revision(update("7", name=("a", "b")))
+    order = log.history.as_of("Order", "7", when)
+    assert order is not None
+    with pytest.raises(HistoryError, match="the log does not hold 'id' of Order 7"):
+        order.related("lines")
+
+
+# --- over time ---
+
+
+def test_a_field_tells_every_value_it_had_by_whom_and_how_long(log: Log) -> None:
+    """Newest first; an update that left the field alone is not among them."""
+    log.revision(insert("1", name="a", size=1), actor="ann")
+    log.revision(update("1", size=(1, 2)), actor="bob")
+    log.revision(update("1", name=("a", "b")), actor="cid")
+    log.revision(delete("1", name="b", size=2), actor="dan")
+
+    told = log.history.field("Order", "1", "name")
+
+    assert [(one.value, one.actor) for one in told] == [(ABSENT, "dan"), ("b", "cid"), ("a", "ann")]
+    assert [one.until for one in told] == [None, told[0].since, told[1].since]
+    assert told[2].lasted == timedelta(minutes=2)
+    assert [one.value for one in log.history.field(Order("1"), "size")] == [ABSENT, 2, 1]
+
+
+def test_a_field_inside_another_and_edits_of_a_list_are_told_as_values(log: Log) -> None:
+    """The values are those that a state would have."""
+    log.revision(insert("1", box={"w": 1, "h": 1}, items=["a"]))
+    edit = ListEdit((Splice(1, (), ("b",)),))
+    log.revision(update("1", **{"box.w": (1, 2), "items": edit}))
+    assert [one.value for one in log.history.field("Order", "1", "box.w")] == [2, 1]
+    assert [one.value for one in log.history.field("Order", "1", "items")] == [["a", "b"], ["a"]]
+
+
+def test_compare_tells_what_changed_between_two_times_or_until_now(log: Log) -> None:
+    """Also over a change of the key; where it was not there at one time, all of it came or went."""
+    first = log.revision(insert("1", name="a", size=1))
+    second = log.revision(update("1", name=("a", "b")))
+    log.revision(move("1", "2", size=(1, 2)))
+    compare = log.history.compare
+    assert compare("Order", "1", old=first, new=second) == {"name": Change("a", "b")}
+    assert compare("Order", "2", old=first) == {"name": Change("a", "b"), "size": Change(1, 2)}
+    gone = log.revision(delete("2", name="b", size=2))
+    assert compare("Order", "2", old=second, new=gone).operation == "delete"
+
+
+def test_compare_does_not_take_what_it_does_not_know_for_absent(log: Log) -> None:
+    """The log begins in the middle of the object's life."""
+    first = log.revision(update("1", name=("a", "b")))
+    log.revision(update("1", size=(1, 2)))
+    assert log.history.compare("Order", "1", old=first) == {"size": Change(UNKNOWN, 2)}
+
+
+def test_the_net_of_a_revision_is_one_change_for_each_object(log: Log) -> None:
+    """What came and went is left out, a way round is one step, and what came back is nothing."""
+    revision = log.revision(
+        insert("1", name="a"),
+        update("1", name=("a", "b")),
+        insert("2", name="x"),
+        delete("2", name="x"),
+        move("5", "6", size=(1, 2)),
+        move("6", "7", size=(2, 3)),
+        update("9", name=("a", "b")),
+        update("9", name=("b", "a")),
+    )
+    assert [
+        (str(one.operation), one.former_key, one.key, dict(one.changes), len(one.records))
+        for one in log.history.net(revision)
+    ] == [
+        ("insert", None, "1", {"name": Change(ABSENT, "b")}, 2),
+        ("update", "5", "7", {"size": Change(1, 3)}, 2),
+    ]
+
+
+def test_filters_compose_and_pages_are_complete(log: Log) -> None:
+    """By field, actor and time together; a page goes on exactly where the one before ended."""
+    for number in range(30):
+        log.revision(
+            update("1", **{"name" if number % 3 else "size": (number, number + 1)}),
+            actor="ann" if number % 2 else "bob",
+        )
+    wanted = {"field": "name", "actor": "ann", "since": NOON + timedelta(minutes=5)}
+    expected = [record.id for record in log.history.find("Order", **wanted)]
+    assert len(expected) == 9
+    assert [record.id for record in log.history.of("Order", "1", **wanted)] == expected
+    found, after = [], None
+    for _ in range(20):
+        page = log.history.page("Order", "1", **wanted, after=after, limit=3)
+        found += [record.id for record in page]
+        after = page.next
+        if after is None:
+            break
+    assert found == expected
+
+
+@given(st.data())
+@laws
+def test_a_state_brought_forward_quickly_is_the_state_of_the_changeset(data: st.DataObject) -> None:
+    """The short way through the stored text and the long way through the changeset are one."""
+    fields = st.sampled_from(["a", "b", "c.d", "e~f"])
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([ABSENT, UNKNOWN]),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+        max_leaves=4,
+    )
+    before = data.draw(st.dictionaries(fields, values.filter(lambda value: value is not ABSENT)))
+    after = data.draw(st.dictionaries(fields, values.filter(lambda value: value is not ABSENT)))
+    for start, operation in ((before, Operation.UPDATE), ({}, Operation.INSERT)):
+        changes = ChangeSet(
+            {
+                join_path(name): Change(start.get(name, ABSENT), after.get(name, ABSENT))
+                for name in {*start, *after}
+            },
+            operation,
+        )
+        state = dict(start)
+        if advanced(state, dump(changes), operation is Operation.INSERT, 1):
+            assert same(state, changes.applied_to(start))
+        else:
+            assert same(state, start)

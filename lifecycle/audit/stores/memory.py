@@ -12,8 +12,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from lifecycle.audit.format import dump
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import Feed, Page, Query
+from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.errors import StoreError
 
 __all__ = ["MemoryStore"]
@@ -57,7 +58,7 @@ class MemoryStore:
         if limit < 1:
             raise ValueError(f"a page of {limit} records is none; limit must be at least 1")
         candidates = self._newest_first(after) if newest_first else self._oldest_first(after)
-        matching = (record for record in candidates if _matches(query, record))
+        matching = (record for record in candidates if query.matches(record))
         found = tuple(islice(matching, limit + 1))
         more = len(found) > limit
         return Page(found[:limit], found[limit - 1].position if more else None)
@@ -73,7 +74,11 @@ class MemoryStore:
             return self._records[start:]
 
     def scan(self, query: Query) -> Iterator[Record]:
-        return (record for record in self._oldest_first() if _matches(query, record))
+        return (record for record in self._oldest_first() if query.matches(record))
+
+    def trail(self, query: Query, *, newest_first: bool = False) -> Iterator[Entry]:
+        candidates = self._newest_first(None) if newest_first else self._oldest_first()
+        return (_entry(record) for record in candidates if query.matches(record))
 
     def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
         there = None if after is None else Position(after.seq, after.n)
@@ -109,21 +114,13 @@ def _refuse_twins(revision: Revision, ordered: Sequence[Record]) -> None:
         )
 
 
-def _matches(query: Query, record: Record) -> bool:
-    """Whether every part of the query that is given holds for the record."""
-    revision = record.revision
-    wanted_and_found = (
-        (query.entity, record.entity),
-        (query.operation, record.operation),
-        (query.actor, revision.actor),
-        (query.revision, revision.id),
-        (query.request_id, revision.request_id),
-        (query.group, revision.group),
-    )
-    return (
-        all(wanted is None or wanted == found for wanted, found in wanted_and_found)
-        and (query.key is None or query.key in (record.key, record.former_key))
-        and (query.since is None or query.since <= revision.at)
-        and (query.until is None or revision.at < query.until)
-        and (query.upto is None or record.position <= query.upto)
+def _entry(record: Record) -> Entry:
+    return Entry(
+        *record.position,
+        record.key,
+        record.former_key,
+        record.operation.value,
+        record.label,
+        dump(record.changes),
+        record.format,
     )

@@ -21,8 +21,10 @@ from lifecycle.mappers.mongoengine.documents import (
 )
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
+from lifecycle.mappers.mongoengine.relating import relation
 from lifecycle.mappers.mongoengine.writing import Writing
 from lifecycle.policy import Policy
+from lifecycle.relations import Relation
 
 __all__ = ["MongoengineMapper"]
 
@@ -113,6 +115,13 @@ class MongoengineMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every document class there is."""
         return (DocumentModel(cls).entity for cls in all_subclasses(Document) if is_concrete(cls))
+
+    def relation(self, entity: str, name: str) -> Relation | None:
+        """A reference, or list of them, of a document class; ``None`` when none has the name."""
+        for cls in all_subclasses(Document):
+            if is_concrete(cls) and DocumentModel(cls).entity == entity:
+                return relation(self._models, cls, entity, name)
+        return None
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of a primary key, given in any form its field takes.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from weakref import WeakSet, ref
 
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Dialect, Engine, event, inspect
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper, Session
 
@@ -16,6 +17,7 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
+from lifecycle.mappers.sqlalchemy.relating import relation
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
 from lifecycle.mappers.sqlalchemy.targets import (
     accepts,
@@ -26,6 +28,7 @@ from lifecycle.mappers.sqlalchemy.targets import (
     sessions_of,
 )
 from lifecycle.policy import Policy, entity_of, policy_of
+from lifecycle.relations import Relation
 
 __all__ = ["SQLAlchemyMapper"]
 
@@ -44,6 +47,7 @@ class SQLAlchemyMapper:
         self._loading: Final = Loading(services, self._sees)
         self._models: Final = Models(services, self._loading)
         self._listeners: Final = Listeners(services, self._models)
+        self._dialect: Dialect = DefaultDialect()
         self._check_later: Final = _checking(ref(self._models))
 
     # --- the Mapper protocol ---
@@ -79,6 +83,9 @@ class SQLAlchemyMapper:
         if not event.contains(Mapper, "after_configured", self._check_later):
             event.listen(Mapper, "after_configured", self._check_later)
         setattr(sessions, _OWNER, ref(self))
+        engine = engine_of(target)
+        if engine is not None:
+            self._dialect = engine.dialect
         self._installed.add(sessions)
 
     def uninstall(self, target: Any) -> None:
@@ -124,6 +131,10 @@ class SQLAlchemyMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every mapped class there is."""
         return names()
+
+    def relation(self, entity: str, name: str) -> Relation | None:
+        """A relationship of a model; ``None`` when no mapped class has the model's name."""
+        return relation(self._models, entity, name, self._dialect)
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of an identity, given as ``Session.get`` takes it.

@@ -19,11 +19,11 @@ from lifecycle.errors import EncodingError, RecordingError
 from lifecycle.faults import attempted, field_named, unknown
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.collections import many_to_many
-from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, plain, to_log
+from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, from_log, plain, to_log
 from lifecycle.markers import Marker
 from lifecycle.policy import Policy, entity_of, policy_of
 
-__all__ = ["Model", "mapper_of", "root_of_hierarchy"]
+__all__ = ["Model", "attribute_of", "mapper_of", "root_of_hierarchy"]
 
 
 def mapper_of(cls: type) -> Mapper[Any] | None:
@@ -41,6 +41,7 @@ class Field:
     name: str
     equal: Callable[[Any, Any], bool]
     to_log: ToLog | None
+    from_log: ToLog | None
 
 
 class Model:
@@ -135,6 +136,13 @@ class Model:
             return plain(value)
         return plain(convert(value, dialect))
 
+    def python(self, field: str, logged: Any, dialect: Dialect) -> Any:
+        """The attribute's value for one from the log; raises whatever the column's type raises."""
+        convert = self.fields[field].from_log
+        if convert is None or logged is None or isinstance(logged, Marker):
+            return plain(logged)
+        return convert(logged, dialect)
+
     def logged_or_unknown(
         self, found: dict[str, str], field: str, value: Any, dialect: Dialect
     ) -> Any:
@@ -165,7 +173,7 @@ def root_of_hierarchy(mapper: Mapper[Any]) -> type:
 
 
 def _field(mapper: Mapper[Any], name: str, column: Any) -> Field:
-    return Field(name, _equality(column.type), to_log(column.type))
+    return Field(name, _equality(column.type), to_log(column.type), from_log(column.type))
 
 
 def _equality(type_: TypeEngine[Any]) -> Callable[[Any, Any], bool]:
@@ -211,7 +219,7 @@ def _foreign_keys(
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
     """A many-to-one relationship's name, and its own and the target's columns by attribute name."""
     pairs = [
-        (_attribute(mapper, local), _attribute(relationship.mapper, remote))
+        (attribute_of(mapper, local), attribute_of(relationship.mapper, remote))
         for local, remote in relationship.local_remote_pairs or ()
     ]
     return relationship.key, tuple(
@@ -219,7 +227,8 @@ def _foreign_keys(
     )
 
 
-def _attribute(mapper: Mapper[Any], column: Any) -> str | None:
+def attribute_of(mapper: Mapper[Any], column: Any) -> str | None:
+    """The name of the attribute a column is mapped to, ``None`` when it is not."""
     try:
         return mapper.get_property_by_column(column).key
     except UnmappedColumnError:

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 from lifecycle import codec
 from lifecycle.markers import Marker
 
-__all__ = ["ATOMS", "ToLog", "plain", "to_log"]
+__all__ = ["ATOMS", "ToLog", "from_log", "plain", "to_log"]
 
 ToLog: TypeAlias = Callable[[Any, Dialect], Any]
 
@@ -36,6 +36,26 @@ def to_log(type_: TypeEngine[Any]) -> ToLog | None:
             return type_.process_bind_param
         return to_log(type_.impl_instance)
     return None
+
+
+def from_log(type_: TypeEngine[Any]) -> ToLog | None:
+    """How what the database stores, and so the log, is turned into a column type's values."""
+    if isinstance(type_, PickleType):
+        return lambda value, dialect: type_.pickler.loads(value)
+    if isinstance(type_, Enum):
+        return lambda value, dialect: _read(type_, value, dialect)
+    if isinstance(type_, TypeDecorator):
+        if type(type_).process_bind_param is not TypeDecorator.process_bind_param:
+            if type(type_).process_result_value is TypeDecorator.process_result_value:
+                return from_log(type_.impl_instance)
+            return type_.process_result_value
+        return from_log(type_.impl_instance)
+    return None
+
+
+def _read(type_: Enum, value: Any, dialect: Dialect) -> Any:
+    processor = type_.dialect_impl(dialect).result_processor(dialect, None)
+    return value if processor is None else processor(value)
 
 
 def _processed(type_: Enum, value: Any, dialect: Dialect) -> Any:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    CompoundSelect,
     Select,
     and_,
     func,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 )
 
 from lifecycle.audit.records import Position
-from lifecycle.audit.store import Query
+from lifecycle.audit.store import Entry, Query
 from lifecycle.audit.stores.sql.tables import BY_ENTITY, BY_FORMER_KEY, BY_KEY, MYSQL, AuditTables
 from lifecycle.changes import Operation
 
@@ -50,14 +51,38 @@ class Statements:
         Each arm finds its records first, and only those are merged, joined and sorted.
         """
         columns = [column for column in self._change.c if column.name not in ("seq", "n")]
-        arms = [
-            _ordered(arm.add_columns(*columns), newest_first).limit(limit).subquery()
-            for arm in self._arms(query, after, newest_first)
-        ]
-        found = union_all(*(select(arm) for arm in arms)).subquery()
+        found = self._found(query, columns, after, limit, newest_first).subquery()
         joined = found.join(self._revision, found.c.seq == self._revision.c.seq)
         both = [*self._revision.c, found.c.n, *(found.c[column.name] for column in columns)]
         return _ordered(select(*both).select_from(joined), newest_first).limit(limit)
+
+    def trail(
+        self, query: Query, after: Position | None, limit: int, newest_first: bool
+    ) -> Select[Any] | CompoundSelect[Any]:
+        """The columns of an `Entry`, one row a record, in order; of the changes' table alone."""
+        columns = [self._change.c[name] for name in Entry._fields[2:]]
+        found = self._found(query, columns, after, limit, newest_first)
+        if isinstance(found, Select):
+            return found
+        place = (found.selected_columns.seq, found.selected_columns.n)
+        order = [column.desc() for column in place] if newest_first else place
+        return found.order_by(*order).limit(limit)
+
+    def _found(
+        self,
+        query: Query,
+        columns: list[Column[Any]],
+        after: Position | None,
+        limit: int,
+        newest_first: bool,
+    ) -> Select[Any] | CompoundSelect[Any]:
+        arms = [
+            _ordered(arm.add_columns(*columns), newest_first).limit(limit)
+            for arm in self._arms(query, after, newest_first)
+        ]
+        if len(arms) == 1:
+            return arms[0]
+        return union_all(*(select(arm.subquery()) for arm in arms))
 
     def count(self, query: Query, limit: int) -> Select[Any]:
         """How many records match, looking at no more than the limit."""

@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import Feed, Page, Query
+from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
@@ -38,7 +38,9 @@ from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["SqlStore"]
 
-_SCAN: Final = 500  # records fetched at a time; between two fetches nothing is held or locked
+# Records fetched at a time; between two fetches nothing is held or locked.
+_SCAN: Final = 500
+_TRAIL: Final = 2_000
 
 
 class SqlStore:
@@ -184,6 +186,17 @@ class SqlStore:
         if not found:
             return Feed((), after)
         return Feed(found, FeedPosition(rows[-1].feed_horizon, *found[-1].position))
+
+    def trail(self, query: Query, *, newest_first: bool = False) -> Iterator[Entry]:
+        after: Position | None = None
+        while True:
+            statement = self._statements.trail(query, after, _TRAIL, newest_first)
+            with self._transaction() as connection:
+                rows = connection.execute(statement).all()
+            yield from map(Entry._make, rows)
+            if len(rows) < _TRAIL:
+                return
+            after = Position(rows[-1].seq, rows[-1].n)
 
     def count_at_most(self, query: Query, n: int) -> int:
         if n < 1:

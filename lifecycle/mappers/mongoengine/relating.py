@@ -1,0 +1,61 @@
+"""References of documents, told from what the log holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bson import DBRef
+from mongoengine import fields as fields_
+from mongoengine.base import ComplexBaseField
+
+from lifecycle.errors import HistoryError
+from lifecycle.mappers.mongoengine.documents import DocumentModels, all_subclasses, is_concrete
+from lifecycle.relations import Relation, Values
+
+__all__ = ["REFERENCES", "referenced", "relation"]
+
+REFERENCES = (fields_.ReferenceField, fields_.LazyReferenceField, fields_.CachedReferenceField)
+"""The fields that hold the key of a document of one class."""
+
+
+def relation(models: DocumentModels, root: Any, entity: str, name: str) -> Relation:
+    """A reference field of a document class, or of one that inherits from it.
+
+    Raises ``HistoryError`` when it has no such field, or one that tells no single class.
+    """
+    known: dict[str, Any] = {}
+    cls: Any
+    for cls in filter(is_concrete, all_subclasses(root)):
+        known |= {one: field for one, field in cls._fields.items() if _reference(field)}
+    if name not in known:
+        raise HistoryError(
+            f"{entity} has no reference {name!r}; it has {', '.join(sorted(known)) or 'none'}"
+        )
+    target = models.get(_reference(known[name]).document_type)
+
+    def keys(values: Values) -> Iterator[str]:
+        return (target.stored_key(id) for id in referenced(values.get(name)))
+
+    return Relation(target=target.entity, fields=(name,), keys=keys)
+
+
+def _reference(field: Any) -> Any:
+    """The field that holds a reference: this one, or that of its elements; ``None`` when none."""
+    while isinstance(field, ComplexBaseField):
+        field = field.field
+    return field if isinstance(field, REFERENCES) else None
+
+
+def referenced(value: Any) -> Iterator[Any]:
+    """The keys a stored value of references has in it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from referenced(item)
+    elif isinstance(value, dict):
+        for item in [value["_id"]] if "_id" in value else value.values():  # one cached, or a map
+            yield from referenced(item)
+    elif isinstance(value, DBRef):
+        yield value.id
+    elif value is not None:
+        yield value

@@ -1,0 +1,28 @@
+"""How objects lead to other objects, as far as their recorded values tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+__all__ = ["Relation", "Values"]
+
+Values: TypeAlias = Mapping[str, Any]
+"""An object's fields as the log holds them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A relationship of a model to another, in the terms of the log.
+
+    ``fields`` are those of its own model that it goes by. Either ``keys`` tells the targets' keys
+    from an object's values, or ``holds`` tells whether a target belongs to an object, by the values
+    of both; then ``target_fields`` are those of the target that it goes by.
+    """
+
+    target: str
+    fields: tuple[str, ...]
+    keys: Callable[[Values], Iterable[str]] | None = None
+    holds: Callable[[Values, Values], bool] | None = None
+    target_fields: tuple[str, ...] = ()
