@@ -34,7 +34,7 @@ from lifecycle.deltas import (
 from lifecycle.differences import differences
 from lifecycle.equality import same
 from lifecycle.errors import ConflictError, FrozenChangesError
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN
+from lifecycle.markers import ABSENT, MASKED, UNKNOWN, is_hidden
 
 __all__ = [
     "ABSENT",
@@ -352,7 +352,7 @@ class ChangeSet(Mapping[str, Delta]):
 
 def _is_nothing(delta: Delta) -> bool:
     if isinstance(delta, Change):
-        return same(delta.old, delta.new) and delta.old is not UNKNOWN and delta.old is not MASKED
+        return same(delta.old, delta.new) and not is_hidden(delta.old)
     if isinstance(delta, SetEdit):
         return not delta.added and not delta.removed
     return not delta.steps

@@ -30,7 +30,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from lifecycle.errors import ConfigurationError, EncodingError, HistoryError
-from lifecycle.markers import Marker
+from lifecycle.markers import Erased, Marker
 
 __all__ = [
     "Opaque",
@@ -394,6 +394,7 @@ _known: Final[dict[type, _Encoder]] = {
     bytearray: _encode_bytes,
     memoryview: lambda value, room: _encode_bytes(value.tobytes(), room),
     Marker: lambda value, room: {"$marker": value.value},
+    Erased: lambda value, room: {"$erased": value.digest},
     Opaque: lambda value, room: {value.tag: value.payload},
 }
 """How values of a class are encoded: the classes of this module, and those registered."""
@@ -491,4 +492,5 @@ _decoders: Final[dict[str, _Decoder]] = {
     "$bytes": lambda payload: b64decode(payload, validate=True),
     "$enum": _decode_enum,
     "$marker": Marker,
+    "$erased": Erased,
 }

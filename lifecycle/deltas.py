@@ -20,7 +20,7 @@ from msgspec import Struct
 from lifecycle import codec
 from lifecycle.equality import same
 from lifecycle.errors import ConflictError
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Marker
+from lifecycle.markers import ABSENT, Erased, Marker, is_hidden
 
 __all__ = [
     "Change",
@@ -74,7 +74,7 @@ def _child(value: Any, segment: str) -> Any:
         return value.get(segment, ABSENT)
     if isinstance(value, list):
         return value[int(segment)] if _is_index(segment, value) else ABSENT
-    return value if isinstance(value, Marker) else ABSENT
+    return value if isinstance(value, Marker | Erased) else ABSENT
 
 
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -167,7 +167,7 @@ class ListEdit(_Exact, frozen=True, eq=False):
 
     def applied_to(self, value: Any) -> Any:
         """The list after this edit; ``ConflictError`` when it does not fit."""
-        if value is UNKNOWN or value is MASKED:
+        if is_hidden(value):
             return value
         if not isinstance(value, list):
             raise _misfit("the edit of a list", value)
@@ -191,7 +191,7 @@ class SetEdit(_Exact, frozen=True, eq=False):
 
         Raises ``ConflictError`` when an added element is there already or a removed one is not.
         """
-        if value is UNKNOWN or value is MASKED:
+        if is_hidden(value):
             return value
         if value is ABSENT or value is None:
             value = frozenset()
@@ -226,8 +226,8 @@ def conflicts(deltas: Mapping[str, Delta], value: Any) -> dict[str, Any]:
 
 def _fits(delta: Delta, value: Any) -> bool:
     if isinstance(delta, Change):
-        return delta.old is UNKNOWN or delta.old is MASKED or same(delta.old, value)
-    if value is UNKNOWN or value is MASKED:
+        return is_hidden(delta.old) or same(delta.old, value)
+    if is_hidden(value):
         return False
     try:
         delta.applied_to(value)
@@ -304,7 +304,7 @@ def patched(value: Any, node: Node) -> Any:
         return _patched_map(value, node)
     if isinstance(value, list):
         return _patched_list(value, node)
-    if value is UNKNOWN or value is MASKED:
+    if is_hidden(value):
         return value
     raise _misfit(f"a change of what is inside ({', '.join(node)})", value)
 

@@ -16,6 +16,8 @@
     ├── StoreError                the audit store cannot do what was asked
     │   ├── StoreUnreachable      no connection to it
     │   └── TablesMissing         it is there, its tables are not
+    ├── EvidenceError             a seal cannot be made, or what it covers cannot be read
+    │   └── HeldError             a legal hold forbids to erase
     └── HistoryError              a question to the history cannot be answered
         └── UnknownRevision       no such revision in the store
 
@@ -33,8 +35,10 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "EncodingError",
+    "EvidenceError",
     "ForbiddenWrite",
     "FrozenChangesError",
+    "HeldError",
     "HistoryError",
     "HookDefinitionError",
     "HookLoopError",
@@ -107,6 +111,14 @@ class StoreUnreachable(StoreError):
 
 class TablesMissing(StoreError):
     """The audit store is there, but its tables are not."""
+
+
+class EvidenceError(LifecycleError):
+    """A seal cannot be made or checked, or what it covers cannot be read."""
+
+
+class HeldError(EvidenceError):
+    """A legal hold forbids to erase what was to be erased."""
 
 
 class HistoryError(LifecycleError):

@@ -7,10 +7,11 @@ still be recorded and matched.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-__all__ = ["ABSENT", "MASKED", "UNKNOWN", "Marker"]
+__all__ = ["ABSENT", "MASKED", "UNKNOWN", "Erased", "Marker", "is_hidden"]
 
 
 class Marker(Enum):
@@ -37,3 +38,23 @@ ABSENT: Final[Literal[Marker.ABSENT]] = Marker.ABSENT
 
 MASKED: Final[Literal[Marker.MASKED]] = Marker.MASKED
 """There is a value, and it was hidden before it was recorded."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Erased:
+    """There was a value, and it was erased from the log; only its keyed digest is left."""
+
+    digest: str
+
+    def __repr__(self) -> str:
+        return "ERASED"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def is_hidden(value: object) -> bool:
+    """Whether the log does not tell a value that was there."""
+    return value is UNKNOWN or value is MASKED or type(value) is Erased

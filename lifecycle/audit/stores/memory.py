@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from lifecycle.audit.format import dump
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
+from lifecycle.audit.stores.memory_ledger import Evidence, MemoryLedger
 from lifecycle.errors import StoreError
 
 __all__ = ["MemoryStore"]
@@ -30,7 +31,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._revisions: list[Revision] = []  # in the order of their seq, which is their index + 1
+        self._revisions: list[Revision] = []  # in the order of their seq
+        self._last_seq = 0
+        self._evidence = Evidence()
         self._by_id: dict[UUID, Revision] = {}
         self._records: list[Record] = []  # in the order of their positions
 
@@ -41,7 +44,8 @@ class MemoryStore:
                 return stored
             ordered = sorted(records, key=lambda record: record.n)
             _refuse_twins(revision, ordered)
-            stored = replace(revision, seq=len(self._revisions) + 1)
+            self._last_seq += 1
+            stored = replace(revision, seq=self._last_seq)
             self._revisions.append(stored)
             self._by_id[stored.id] = stored
             self._records.extend(replace(record, revision=stored) for record in ordered)
@@ -103,6 +107,11 @@ class MemoryStore:
 
     def check(self) -> None:
         """Nothing can be missing."""
+
+    @property
+    def ledger(self) -> MemoryLedger:
+        """Where the evidence of this log is kept."""
+        return MemoryLedger(self)
 
 
 def _refuse_twins(revision: Revision, ordered: Sequence[Record]) -> None:

@@ -197,10 +197,11 @@ def test_tables_can_be_created_twice(store: SqlStore) -> None:
     store.check()
 
 
-def test_the_metadata_holds_the_two_tables() -> None:
+def test_the_metadata_holds_the_tables_of_the_log() -> None:
     """Alembic sees just the tables of the log, the same for every store."""
     assert SqlStore("sqlite://").metadata is audit_tables().metadata
-    assert sorted(audit_tables().metadata.tables) == ["lifecycle_change", "lifecycle_revision"]
+    names = ("change", "hold", "leaf", "revision", "seal")
+    assert sorted(audit_tables().metadata.tables) == [f"lifecycle_{name}" for name in names]
 
 
 def test_the_tables_may_be_in_a_schema(postgresql_engine: Engine) -> None:

@@ -15,6 +15,7 @@ from lifecycle.audit.store import AuditStore, Query
 from lifecycle.audit.stores.sql import SqlStore, feeding
 from lifecycle.errors import StoreError, TablesMissing
 from lifecycle.testing.store_contract import a_record, a_revision, append
+from tests.settling import settle
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,7 @@ def test_an_open_transaction_is_not_passed(store: SqlStore) -> None:
         store.insert_records(connection, stored, [a_record(slow)])
         append(store, a_revision(reason="quick"), {})
         assert store.feed().records == ()
+    settle(store)
     seen = store.feed()
 
     assert {record.reason for record in seen} == {"slow", "quick"}
@@ -45,6 +47,7 @@ def test_a_rolled_back_revision_is_passed(store: SqlStore) -> None:
         store.insert_revision(connection, a_revision())
         connection.rollback()
     stored = append(store, a_revision(), {})
+    settle(store)
 
     assert list(store.feed()) == stored
 
@@ -67,6 +70,10 @@ def test_nothing_is_missed_under_concurrent_writers(store: SqlStore) -> None:
         seen, position = _followed(store, lambda: all(one.done() for one in writers))
     for writer in writers:
         writer.result()
+    settle(store)
+    while feed := store.feed(position):
+        seen += feed
+        position = feed.position
 
     assert sorted(record.id for record in seen) == sorted(
         record.id for record in store.scan(Query())

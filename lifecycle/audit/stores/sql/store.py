@@ -30,6 +30,7 @@ from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
+from lifecycle.audit.stores.sql.ledger import SqlLedger
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
@@ -96,6 +97,11 @@ class SqlStore:
         """Create the tables that are not there yet; a schema must exist already."""
         with self._transaction() as connection:
             self.metadata.create_all(connection)
+
+    @property
+    def ledger(self) -> SqlLedger:
+        """Where the evidence of this log is kept."""
+        return SqlLedger(self.tables, self.engine, self._feeding, self._transaction)
 
     def close(self) -> None:
         """Close the connections of a store that was given by its URL; it opens them anew."""

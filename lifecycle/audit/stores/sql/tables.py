@@ -1,4 +1,4 @@
-"""The two tables of the log, and the column types that keep it exact on every database."""
+"""The tables of the log and of its evidence; column types that are exact on every database."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
@@ -132,11 +133,14 @@ _JSON: Final = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), *MYSQL)
 
 @dataclass(frozen=True, slots=True)
 class AuditTables:
-    """The two tables of the log, and the ``MetaData`` that holds just these."""
+    """The two tables of the log, the three of its evidence, and the ``MetaData`` of just these."""
 
     metadata: MetaData
     revision: Table
     change: Table
+    seal: Table
+    leaf: Table
+    hold: Table
 
 
 def audit_tables(schema: str | None = None) -> AuditTables:
@@ -147,7 +151,14 @@ def audit_tables(schema: str | None = None) -> AuditTables:
 @cache
 def _audit_tables(schema: str | None) -> AuditTables:
     metadata = MetaData(schema=schema)
-    return AuditTables(metadata, _revision_table(metadata), _change_table(metadata))
+    return AuditTables(
+        metadata,
+        _revision_table(metadata),
+        _change_table(metadata),
+        _seal_table(metadata),
+        _leaf_table(metadata),
+        _hold_table(metadata),
+    )
 
 
 BY_ENTITY: Final = "ix_lifecycle_change_entity"
@@ -219,5 +230,61 @@ def _change_table(metadata: MetaData) -> Table:
             postgresql_where=moved,
             sqlite_where=moved,
         ),
+        **_OPTIONS,
+    )
+
+
+def _seal_table(metadata: MetaData) -> Table:
+    """The chain of seals, and of what was pruned and erased since."""
+    return Table(
+        "lifecycle_seal",
+        metadata,
+        Column("number", Integer(), primary_key=True, autoincrement=False),
+        Column("kind", String(8), nullable=False),
+        Column("at", String(40), nullable=False),
+        Column("actor", ExactText()),
+        Column("reason", ExactText()),
+        Column("horizon", BigInteger(), nullable=False),
+        Column("seq", BigInteger(), nullable=False),
+        Column("n", Integer(), nullable=False),
+        Column("count", Integer(), nullable=False),
+        Column("root", String(64), nullable=False),
+        Column("previous", String(64), nullable=False),
+        Column("digest", String(64), nullable=False),
+        Column("signer", String(64)),
+        Column("signature", String(128)),
+        **_OPTIONS,
+    )
+
+
+def _leaf_table(metadata: MetaData) -> Table:
+    """The digests of what was sealed; they stay when it is pruned or erased."""
+    return Table(
+        "lifecycle_leaf",
+        metadata,
+        Column("seq", _NUMBER, primary_key=True, autoincrement=False),
+        Column("n", Integer(), primary_key=True, autoincrement=False),
+        Column("seal", Integer(), nullable=False),
+        Column("place", Integer(), nullable=False),
+        Column("parts", LargeBinary().with_variant(mysql.LONGBLOB(), *MYSQL), nullable=False),
+        Column("kept", _JSON),
+        Index("ix_lifecycle_leaf_place", "seal", "place", unique=True),
+        **_OPTIONS,
+    )
+
+
+def _hold_table(metadata: MetaData) -> Table:
+    """The legal holds."""
+    return Table(
+        "lifecycle_hold",
+        metadata,
+        Column("number", Integer(), Identity(), primary_key=True),
+        Column("at", String(40), nullable=False),
+        Column("entity", ExactText(_LENGTH)),
+        Column("key", ExactText(_LENGTH)),
+        Column("actor", ExactText(_LENGTH)),
+        Column("reason", ExactText()),
+        Column("set_by", ExactText()),
+        sqlite_autoincrement=True,
         **_OPTIONS,
     )
