@@ -18,8 +18,9 @@ from uuid import UUID
 from lifecycle import codec
 from lifecycle.errors import EncodingError
 from lifecycle.keys import LONGEST
+from lifecycle.policy import BulkMode
 
-__all__ = ["Context", "Suppression", "acting", "current"]
+__all__ = ["BulkChoice", "Context", "Suppression", "acting", "current"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -222,3 +223,28 @@ class Suppression:
 _suppressed: ContextVar[tuple[tuple[object, bool, bool], ...]] = ContextVar(
     "lifecycle.suppressed", default=()
 )
+
+
+class BulkChoice:
+    """How one Lifecycle records bulk writes in the running thread or task, if that was chosen."""
+
+    def __init__(self) -> None:
+        self._token: Final = object()
+
+    @property
+    def mode(self) -> BulkMode | None:
+        """The mode of the innermost block; ``None`` outside of all."""
+        chosen = (mode for owner, mode in reversed(_chosen.get()) if owner is self._token)
+        return next(chosen, None)
+
+    @contextmanager
+    def __call__(self, mode: BulkMode) -> Iterator[None]:
+        """Choose a mode inside the block; blocks nest."""
+        reset = _chosen.set((*_chosen.get(), (self._token, mode)))
+        try:
+            yield
+        finally:
+            _chosen.reset(reset)
+
+
+_chosen: ContextVar[tuple[tuple[object, BulkMode], ...]] = ContextVar("lifecycle.bulk", default=())

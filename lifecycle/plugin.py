@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -91,9 +91,7 @@ class Lifecycle:
             ("after_commit", after_commit, ("log", "raise")),
             ("on_error", on_error, ON_ERROR),
         ):
-            if value not in known:
-                choices = " or ".join(f'"{one}"' for one in known)
-                raise ConfigurationError(f"{name}={value!r} is not known: use {choices}")
+            _check(name, value, known)
         self._separate: Final = store is not None
         self._store: AuditStore | None = None if store is None else _as_store(store)
         self._dispatcher: Final = Dispatcher()
@@ -187,6 +185,18 @@ class Lifecycle:
         Meant for imports, repairs and tests. What is written without the log is in no history.
         """
         with self._services.suppression(hooks=hooks, audit=audit):
+            yield
+
+    @contextmanager
+    def bulk(self, mode: BulkMode) -> Iterator[None]:
+        """Record bulk writes so, in what the running thread or task does inside the block.
+
+        It goes before what the models and the Lifecycle say; the execution option
+        ``lifecycle_bulk`` of a statement goes before it. Raises ``ConfigurationError`` for a mode
+        that is none.
+        """
+        _check("bulk", mode, BULK_MODES)
+        with self._services.bulk_here(mode):
             yield
 
     def coverage(self) -> Coverage:
@@ -318,6 +328,12 @@ class Lifecycle:
             f"{cls.__module__}.{cls.__qualname__} is not mapped, so it has no history: "
             "name a mapped class, or its registered name"
         )
+
+
+def _check(name: str, value: Any, known: Iterable[str]) -> None:
+    if value not in known:
+        choices = " or ".join(f'"{one}"' for one in known)
+        raise ConfigurationError(f"{name}={value!r} is not known: use {choices}")
 
 
 def _as_store(store: Any) -> AuditStore:

@@ -21,6 +21,7 @@ __all__ = [
     "entity_of",
     "not_audited",
     "policy_of",
+    "strictest",
 ]
 
 C = TypeVar("C", bound=type)
@@ -34,6 +35,8 @@ all, but they are counted.
 """
 
 BULK_MODES: Final = get_args(BulkMode)
+
+_STRICTEST: Final[tuple[BulkMode, ...]] = ("forbid", "rows", "statement", "off")
 
 LONGEST_LABEL: Final = 1_000
 """The longest label, in characters: a name for people, not a value."""
@@ -123,6 +126,11 @@ def audited(
     )
     name = _entity(entity)
     return lambda decorated: _decorated(decorated, policy, name)
+
+
+def strictest(modes: Iterable[BulkMode]) -> BulkMode:
+    """The one that goes for a statement when the models it may change have several."""
+    return min(modes, key=_STRICTEST.index)
 
 
 def not_audited(cls: C) -> C:

@@ -9,10 +9,15 @@ from msgspec import Struct
 from lifecycle.changes import ChangeSet
 from lifecycle.policy import Policy
 
-__all__ = ["CASCADE", "OF_THE_LOG", "Written"]
+__all__ = ["CASCADE", "OF_THE_LOG", "ROWS", "STATEMENT", "VERB", "Written"]
 
 CASCADE: Final = "cascade"
-"""The cause of what the database did by itself, through a foreign key."""
+"""The cause of what a foreign key, or a delete rule of mongoengine, did to other objects."""
+
+VERB: Final = "$verb"
+STATEMENT: Final = "$statement"
+ROWS: Final = "$rows"
+"""What a statement recorded as a whole did, its text without values, and how many it hit."""
 
 OF_THE_LOG: Final = "lifecycle_of_the_log"
 """An execution option of statements that write the log itself, of which it has nothing to tell."""

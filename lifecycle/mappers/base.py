@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from lifecycle.context import Suppression
+from lifecycle.context import BulkChoice, Suppression
 from lifecycle.coverage import Gaps
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import ConfigurationError
@@ -100,6 +100,7 @@ class Services:
     faults: Faults = field(default_factory=Faults)
     gaps: Gaps = field(default_factory=Gaps)
     bulk: BulkMode = "rows"
+    bulk_here: BulkChoice = field(default_factory=BulkChoice)
     after_commit: AfterCommit = "log"
 
 

@@ -176,25 +176,33 @@ def test_a_document_made_from_json_was_not_loaded(thing: Thing, records: Any) ->
 
 def test_the_document_before_a_modify_is_not_what_is_stored(thing: Thing, records: Any) -> None:
     """modify() returns it as it was; what it is now is not known."""
-    with pytest.warns(UserWarning, match="not recorded"):
-        old = Thing.objects.modify(set__size=5)
+    old = Thing.objects.modify(set__size=5)
     assert old.size == 1
     assert saved(old, records, size=6) == {"size": Change(UNKNOWN, 6)}
 
 
-def test_after_an_update_of_a_document_what_is_stored_is_unknown(
+def test_after_an_update_of_a_document_what_is_stored_is_known(thing: Thing, records: Any) -> None:
+    """update() leaves the document in memory as it was, but not what is known of it."""
+    thing.update(inc__size=4)
+    assert thing.size == 1
+    assert saved(thing, records, size=6) == {"size": Change(5, 6)}
+
+
+def test_after_an_update_that_hit_nothing_what_is_stored_is_unknown(
     thing: Thing, records: Any
 ) -> None:
-    """update() leaves the document in memory as it was."""
-    with pytest.warns(UserWarning, match="not recorded"):
-        thing.update(set__size=5)
-    assert saved(thing, records, size=6) == {"size": Change(UNKNOWN, 6)}
+    """Somebody has deleted it."""
+    Thing.objects.delete()
+    assert thing.update(set__size=5) == 0
+    records()
+    thing.size = 6
+    thing.save()
+    assert records()[0].operation == "insert"
 
 
 def test_after_a_modify_of_a_document_what_is_stored_is_known(thing: Thing, records: Any) -> None:
     """modify() loads what it made of it."""
-    with pytest.warns(UserWarning, match="not recorded"):
-        assert thing.modify(set__size=5)
+    assert thing.modify(set__size=5)
     assert saved(thing, records, size=6) == {"size": Change(5, 6)}
 
 

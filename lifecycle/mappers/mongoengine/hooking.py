@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lifecycle.changes import ChangeSet, Operation
+from lifecycle.changes import ChangeSet, Live, Operation
 from lifecycle.dispatch import Seen, run, settle
 from lifecycle.hooks import Hook
 from lifecycle.mappers.base import Services
@@ -53,6 +53,19 @@ class Hooking:
         self._runs = not services.suppression.hooks
         self._aftermath = aftermath
         self._seen: Seen = {}
+        self._live: Callable[[DocumentModel, Image | None], Live] = self._of_document
+
+    def _of_document(self, model: DocumentModel, image: Image | None) -> Live:
+        return LiveDocument(model, self._document, self._operation, image)
+
+    def see(self, live: Callable[[DocumentModel, Image | None], Live]) -> None:
+        """Let pre hooks see through this what is about to be written, not through the document."""
+        self._live = live
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there may be a hook to run."""
+        return self._runs and bool(self._dispatcher.plan(self._model.cls))
 
     # --- before ---
 
@@ -86,7 +99,7 @@ class Hooking:
         return self._dispatcher.plan(cls or self._model.cls).get(moment, ()) if self._runs else ()
 
     def _pre_event(self, *, late: bool = False) -> ChangeEvent:
-        live = LiveDocument(self._model, self._document, self._operation, self._image())
+        live = self._live(self._model, self._image())
         return CHANGE_EVENTS[PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),

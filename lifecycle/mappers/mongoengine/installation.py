@@ -13,6 +13,7 @@ from lifecycle.errors import HistoryError, InstallError
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine import patches
 from lifecycle.mappers.mongoengine.aftermath import Aftermath
+from lifecycle.mappers.mongoengine.bulk import Part, part_of
 from lifecycle.mappers.mongoengine.documents import (
     DocumentModel,
     DocumentModels,
@@ -158,12 +159,10 @@ class MongoengineMapper:
         hooking = Hooking(model, document, operation, image, self._services, self._aftermath)
         return Writing(model, document, operation, hooking, self._services)
 
-    def unrecorded(self, cls: type) -> str | None:
-        """The entity whose log lacks a write to this class's documents that goes unseen."""
-        model = self._models.get(cls)
-        if self._services.suppression.audit or not self._services.recorder.wants(model.policy):
-            return None
-        return model.entity
+    def part(self, cls: type, call: str, cause: str | None, bulk: bool) -> Part | None:
+        """The part of this Lifecycle in a write that passes ``save`` and ``delete`` by."""
+        classes = [one for one in all_subclasses(cls) if self.watches(one)]
+        return part_of(self._models, self._services, classes, call, cause, bulk)
 
 
 def _class_of(target: Any) -> Any:

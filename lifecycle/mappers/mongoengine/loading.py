@@ -53,12 +53,21 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
     @wraps(original)
     def item(self: Any, *args: Any) -> Any:
         found = original(self, *args)
-        elsewhere = self._collection_obj is not self._document._collection
-        if elsewhere or self._loaded_fields.fields or self._search_text:
+        if self._loaded_fields.fields or self._search_text or _tells_more(self):
             qualify(self, found)
         return found
 
     return item
+
+
+def _tells_more(queryset: Any) -> bool:
+    """Whether it reads from elsewhere than its class does, or for somebody who is to be told."""
+    collection = queryset._collection_obj
+    if isinstance(collection, Tapped):
+        if isinstance(collection.listener, Loaded):
+            return True
+        collection = collection.collection
+    return collection is not untapped(queryset._document._collection)
 
 
 def in_bulk(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from mongoengine import Document
 from mongoengine.queryset.base import BaseQuerySet
 
 from lifecycle.errors import InstallError
-from lifecycle.mappers.mongoengine import loading, saving, unrecorded
+from lifecycle.mappers.mongoengine import document_writes, loading, queries, saving
 from lifecycle.mappers.mongoengine.watchers import Watcher, Watchers, Wrapping
 
 __all__ = ["refresh", "unwatch", "watch"]
@@ -25,8 +25,9 @@ _WRAPPINGS: Final[tuple[tuple[Any, str, Wrapping], ...]] = (
     (Document, "_save_create", saving.save_step),
     (Document, "_save_update", saving.save_step),
     (Document, "delete", saving.delete),
-    (Document, "update", unrecorded.document_update),
-    (Document, "modify", unrecorded.document_modify),
+    (Document, "update", document_writes.update),
+    (Document, "modify", document_writes.modify),
+    (Document, "_get_collection", queries.get_collection),
     (Document, "reload", loading.reload),
     (Document, "from_json", loading.document_from_json),
     (Document, "_from_son", loading.from_son),
@@ -34,10 +35,10 @@ _WRAPPINGS: Final[tuple[tuple[Any, str, Wrapping], ...]] = (
     (BaseQuerySet, "__getitem__", loading.item),
     (BaseQuerySet, "in_bulk", loading.in_bulk),
     (BaseQuerySet, "from_json", loading.queryset_from_json),
-    (BaseQuerySet, "insert", unrecorded.queryset_write),
-    (BaseQuerySet, "update", unrecorded.queryset_write),
-    (BaseQuerySet, "delete", unrecorded.queryset_write),
-    (BaseQuerySet, "modify", unrecorded.queryset_modify),
+    (BaseQuerySet, "insert", queries.insert),
+    (BaseQuerySet, "update", queries.update),
+    (BaseQuerySet, "delete", queries.delete),
+    (BaseQuerySet, "modify", queries.modify),
 )
 
 _lock: Final = RLock()

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from mongoengine import Document
 
 from lifecycle.changes import Operation
+from lifecycle.mappers.mongoengine.causes import cause_now, caused
 from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.sending import Sending
 from lifecycle.mappers.mongoengine.tapping import tapped_document
@@ -78,19 +79,27 @@ def delete(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
         def write() -> Any:
             return _listened_to(self, lambda: original(self, *args, **kwargs))
 
-        return _carried_out(watchers, self, Operation.DELETE, write)
+        cause = cause_now()
+        with caused(None):  # what hooks and signals write is asked for
+            return _carried_out(watchers, self, Operation.DELETE, write, cause)
 
     return delete
 
 
 def _carried_out(
-    watchers: Watchers, document: Any, operation: Operation, write: Callable[[], Any]
+    watchers: Watchers,
+    document: Any,
+    operation: Operation,
+    write: Callable[[], Any],
+    cause: str | None = None,
 ) -> Any:
     parts = [one.writing(document, operation, watchers) for one in watchers.of(type(document))]
     writings = [writing for writing in parts if writing is not None]
     if not writings:
         remember(document, None)  # what is written now goes unseen
         return write()
+    for writing in writings:
+        writing.cause = cause
     sending = Sending(document, watchers)
 
     def sent() -> Any:

@@ -16,7 +16,7 @@ from lifecycle.mappers.mongoengine.transactions import Transaction, current
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
-__all__ = ["Sending", "Sent"]
+__all__ = ["Sending", "Sent", "is_real"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Sending:
         self._changed(id, changes, before, after)
 
     def _changed(self, id: Any, changes: dict[str, Change], before: Image, after: Image) -> None:
-        net = {path: change for path, change in changes.items() if _is_real(change)}
+        net = {path: change for path, change in changes.items() if is_real(change)}
         if net:
             self.sent.append(Sent(Operation.UPDATE, id, net, before, after))
 
@@ -159,5 +159,6 @@ def _by_field(paths: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def _is_real(change: Change) -> bool:
-    return change.old is UNKNOWN or not same(change.old, change.new)
+def is_real(change: Change) -> bool:
+    """Whether a value is another one, as far as is known."""
+    return change.old is UNKNOWN or change.new is UNKNOWN or not same(change.old, change.new)

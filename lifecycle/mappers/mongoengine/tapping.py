@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Listener", "Tapped", "tapped_document", "tapped_queryset", "untapped"]
+__all__ = ["Listener", "Tapped", "tapped_document", "tapped_queryset", "target_of", "untapped"]
 
 Listener: TypeAlias = Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
 """Called with the collection, the write method's name and its arguments; makes that call."""
 
 _WRITES: Final = frozenset(
     {
+        "aggregate",  # some of its stages write
         "bulk_write",
         "delete_many",
         "delete_one",
@@ -29,23 +31,64 @@ _WRITES: Final = frozenset(
 
 
 class Tapped:
-    """Stands in for a collection, and hands each write through it to a listener."""
+    """Stands in for a collection, and hands each write through it to a listener.
+
+    To everybody else it is that collection: it has its class, equals it, and does what it does.
+    """
 
     def __init__(self, collection: Any, listener: Listener) -> None:
         self.collection: Final = collection
         self.listener: Final = listener
+
+    @property  # type: ignore[misc]  # isinstance() asks for it, and is told what it stands for
+    def __class__(self) -> type:
+        return type(self.collection)
+
+    def __repr__(self) -> str:
+        return repr(self.collection)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.collection == untapped(other))
+
+    def __hash__(self) -> int:
+        return hash(self.collection)
+
+    def __bool__(self) -> bool:
+        return bool(self.collection)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.collection(*args, **kwargs)
 
     def with_options(self, *args: Any, **kwargs: Any) -> Tapped:
         """The same with other options, as a collection's own method."""
         return Tapped(self.collection.with_options(*args, **kwargs), self.listener)
 
     def __getattr__(self, name: str) -> Any:
+        found = getattr(self.collection, name)
         if name not in _WRITES:
-            return getattr(self.collection, name)
-        return lambda *args, **kwargs: self.listener(self.collection, name, args, kwargs)
+            return found
+
+        @wraps(found)
+        def write(*args: Any, **kwargs: Any) -> Any:
+            if name == "aggregate" and target_of(args[0] if args else None) is None:
+                return found(*args, **kwargs)
+            return self.listener(self.collection, name, args, kwargs)
+
+        return write
 
     def __getitem__(self, name: str) -> Any:
         return self.collection[name]
+
+
+def target_of(pipeline: Any) -> str | None:
+    """The collection that an aggregation writes into; ``None`` when it only reads."""
+    stage = pipeline[-1] if isinstance(pipeline, list) and pipeline else {}
+    target = stage.get("$out", stage.get("$merge")) if isinstance(stage, Mapping) else None
+    if isinstance(target, Mapping):
+        target = target.get("into", target.get("coll"))
+    if isinstance(target, Mapping):
+        target = target.get("coll")
+    return target if isinstance(target, str) else None
 
 
 def untapped(collection: Any) -> Any:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from lifecycle.changes import Operation
+from lifecycle.mappers.mongoengine.bulk import Part
 from lifecycle.mappers.mongoengine.fields import keeps_its_son_apart
 from lifecycle.mappers.mongoengine.writing import Writing
 
@@ -31,8 +32,8 @@ class Watcher(Protocol):
         """Its part in a write of a document; ``None`` when it wants nothing of it."""
         ...
 
-    def unrecorded(self, cls: type) -> str | None:
-        """The entity whose log lacks a write to documents of this class; ``None`` for none."""
+    def part(self, cls: type, call: str, cause: str | None, bulk: bool) -> Part | None:
+        """Its part in a write that passes ``save`` and ``delete`` by, of documents of a class."""
         ...
 
 
@@ -61,10 +62,10 @@ class Watchers:
             found = by_class[cls] = tuple(one for one in self.all if one.watches(cls))
         return found
 
-    def unrecorded(self, cls: type) -> list[str]:
-        """The entities whose logs lack a write to documents of a class."""
-        entities = (watcher.unrecorded(cls) for watcher in self.of(cls))
-        return [entity for entity in entities if entity is not None]
+    def parts(self, cls: type, call: str, cause: str | None, bulk: bool) -> list[Part]:
+        """The parts of all in a write that passes ``save`` and ``delete`` by."""
+        parts = (watcher.part(cls, call, cause, bulk) for watcher in self.all)
+        return [part for part in parts if part is not None]
 
 
 class _Keeping(dict[Any, Keep | None]):

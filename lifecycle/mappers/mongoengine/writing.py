@@ -14,7 +14,7 @@ from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.sending import Sent
 from lifecycle.written import Written
 
-__all__ = ["Writing", "carried_out", "settled"]
+__all__ = ["Writing", "afterwards", "carried_out", "prepared", "settled"]
 
 PASSES: Final = 100
 """How often the hooks of one write may be gone over before they count as a loop."""
@@ -27,7 +27,11 @@ class Listening(Protocol):
 
 
 class Writing:
-    """A document's save or delete, as one Lifecycle sees it."""
+    """A document's save or delete, as one Lifecycle sees it.
+
+    ``cause`` is why it is written, when nobody asked for it. ``records`` says that this makes the
+    records, and nobody else.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,8 @@ class Writing:
         self._model = model
         self._document = document
         self._services = services
+        self.cause: str | None = None
+        self.records = True
         self._label: tuple[str | None, str | None] = (None, None)
         if operation is Operation.DELETE:  # afterwards it may be too late to ask
             self._label = self._labelled(model.key_of(document) or "")
@@ -50,7 +56,7 @@ class Writing:
 
         Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
         """
-        if not sent or self._services.suppression.audit:
+        if not (sent and self.records) or self._services.suppression.audit:
             return
         if not self._services.recorder.wants(self._model.policy):
             return
@@ -78,6 +84,7 @@ class Writing:
             policy=model.policy,
             label=label,
             error=error,
+            cause=self.cause,
         )
 
     def _labelled(self, key: str) -> tuple[str | None, str | None]:
@@ -93,18 +100,23 @@ def carried_out(writings: Sequence[Writing], listening: Listening, write: Callab
     Once something has been written it is recorded, even if a hook or mongoengine then raises, and
     then those hooks are called that are for what can no longer be undone.
     """
+    prepared(writings)
+    try:
+        result = _recorded(writings, listening, write)
+    except BaseException:
+        afterwards(writings, listening.sent, failed=True)
+        raise
+    afterwards(writings, listening.sent, failed=False)
+    return result
+
+
+def prepared(writings: Sequence[Writing]) -> None:
+    """Run the hooks before a write, which may be of several documents."""
     for writing in writings:
         writing.hooking.begin()
     settled(writings)
     for writing in writings:
         writing.hooking.at_rest()
-    try:
-        result = _recorded(writings, listening, write)
-    except BaseException:
-        _afterwards(writings, listening.sent, failed=True)
-        raise
-    _afterwards(writings, listening.sent, failed=False)
-    return result
 
 
 def _recorded(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:
@@ -126,13 +138,13 @@ def _record(writings: Sequence[Writing], sent: Sequence[Sent]) -> None:
             _record(writings[1:], sent)
 
 
-def _afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:
+def afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:
     """Tell each Lifecycle's hooks, also when those of another one raise."""
     if writings:
         try:
             writings[0].hooking.afterwards(sent, failed=failed)
         finally:
-            _afterwards(writings[1:], sent, failed=failed)
+            afterwards(writings[1:], sent, failed=failed)
 
 
 def settled(writings: Sequence[Writing], *, late: bool = False) -> bool:

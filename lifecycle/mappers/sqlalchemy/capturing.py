@@ -21,7 +21,7 @@ from lifecycle.mappers.sqlalchemy.rewrites import Rewrite
 from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables, entities_of
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
 from lifecycle.mappers.sqlalchemy.wholes import Whole
-from lifecycle.policy import BULK_MODES, BulkMode
+from lifecycle.policy import BULK_MODES, BulkMode, strictest
 from lifecycle.written import CASCADE, Written
 
 __all__ = ["Captured", "Capturing"]
@@ -30,8 +30,6 @@ OPTION: Final = "lifecycle_bulk"
 """The execution option that says for one statement how it is recorded."""
 
 _SCHEMAS: Final = "schema_translate_map"
-
-_STRICTEST: Final[tuple[BulkMode, ...]] = ("forbid", "rows", "statement", "off")
 
 _Way: TypeAlias = Rewrite | Insertion | Upsert | Whole
 
@@ -146,11 +144,10 @@ class Capturing:
             return self._unread(recorded, statement, connection, error)
 
     def _mode(self, recorded: RecordedTable, options: Mapping[str, Any]) -> BulkMode:
-        """What was asked for: with the statement, by its models (the strictest), or at all."""
-        mode = options.get(OPTION)
+        """What was asked for: with it, around it, by its models (the strictest), or at all."""
+        mode = options.get(OPTION, self._services.bulk_here.mode)
         if mode is None:
-            modes = {model.policy.bulk or self._services.bulk for model in recorded.models}
-            return min(modes, key=_STRICTEST.index)
+            return strictest(model.policy.bulk or self._services.bulk for model in recorded.models)
         if mode not in BULK_MODES:
             raise ConfigurationError(
                 f"execution_options({OPTION}={mode!r}) is not known: use {', '.join(BULK_MODES)}"

@@ -34,17 +34,11 @@ from lifecycle.mappers.sqlalchemy.foreign_keys import (
     Reference,
     changed,
 )
-from lifecycle.mappers.sqlalchemy.images import (
-    Identity,
-    Spool,
-    chunks,
-    is_one_of,
-    rows_by_identity,
-    rows_of,
-)
+from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.inserts import Upsert, is_upsert
 from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, assigned_names, equalities
 from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, RowValues, Tables
+from lifecycle.spooling import Spool, chunks
 from lifecycle.written import CASCADE, Written
 
 __all__ = ["Cascade", "after_flush", "effects_of"]

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from os import SEEK_END
-from tempfile import TemporaryFile
-from typing import IO, Any, Final, TypeAlias
-from weakref import finalize
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, or_, select, tuple_
 
 from lifecycle.mappers.sqlalchemy.tables import ReadTable, RowValues
+from lifecycle.spooling import CHUNK
 
-__all__ = ["CHUNK", "Identity", "Spool", "chunks", "is_one_of", "rows_by_identity", "rows_of"]
-
-CHUNK: Final = 500
-"""How many rows are asked for, or kept in memory to be compared, at a time."""
+__all__ = ["Identity", "is_one_of", "rows_by_identity", "rows_of"]
 
 Identity: TypeAlias = tuple[Any, ...]
-
-_IN_MEMORY: Final = 20 * CHUNK
 
 
 def rows_of(connection: Connection, query: Select[Any]) -> Iterator[RowValues]:
@@ -82,46 +73,3 @@ def is_one_of(
     if len(columns) == 1:
         return columns[0].in_([value[0] for value in values])
     return tuple_(*columns).in_(values)
-
-
-def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
-    """Lists of at most so many items."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-class Spool:
-    """Rows kept for later: the first in memory, what goes beyond that in a temporary file."""
-
-    def __init__(self, rows: Iterable[Any] = ()) -> None:
-        self._first: Final[list[Any]] = []
-        self._file: IO[bytes] | None = None
-        self.count = 0
-        self.add(rows)
-
-    def add(self, rows: Iterable[Any]) -> None:
-        """Keep more of them."""
-        iterator = iter(rows)
-        some = list(islice(iterator, max(0, _IN_MEMORY - self.count)))
-        self._first.extend(some)
-        self.count += len(some)
-        for chunk in chunks(iterator):
-            if self._file is None:
-                self._file = TemporaryFile()  # noqa: SIM115  # closed with the spool
-                finalize(self, self._file.close)
-            self._file.seek(0, SEEK_END)
-            pickle.dump(chunk, self._file, pickle.HIGHEST_PROTOCOL)
-            self.count += len(chunk)
-
-    def chunks(self) -> Iterator[list[Any]]:
-        """All of them, in lists."""
-        yield from chunks(self._first)
-        if self._file is not None:
-            self._file.seek(0)
-            while True:
-                try:
-                    chunk = pickle.load(self._file)  # written above, by nobody else
-                except EOFError:
-                    return
-                yield chunk

@@ -18,14 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
-from lifecycle.mappers.sqlalchemy.images import (
-    Identity,
-    chunks,
-    is_one_of,
-    rows_by_identity,
-    rows_of,
-)
+from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
+from lifecycle.spooling import chunks
 
 __all__ = ["Insertion", "Upsert", "insertion_of", "is_upsert"]
 

@@ -22,15 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
-from lifecycle.mappers.sqlalchemy.images import (
-    Identity,
-    Spool,
-    chunks,
-    is_one_of,
-    rows_by_identity,
-    rows_of,
-)
+from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
+from lifecycle.spooling import Spool, chunks
 
 __all__ = ["Rewrite", "assigned_names", "equalities"]
 

@@ -20,7 +20,6 @@ from lifecycle.mappers.sqlalchemy.capturing import Captured, Capturing
 from lifecycle.mappers.sqlalchemy.dml import called, target_of
 from lifecycle.mappers.sqlalchemy.doomed import Doomed
 from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
-from lifecycle.mappers.sqlalchemy.images import chunks
 from lifecycle.mappers.sqlalchemy.listening import listeners
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.raw_sql import ends_work
@@ -28,6 +27,7 @@ from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import root_of
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
+from lifecycle.spooling import chunks
 from lifecycle.written import OF_THE_LOG, Written
 
 __all__ = ["Scope", "Statements"]

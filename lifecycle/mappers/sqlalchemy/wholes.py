@@ -13,13 +13,9 @@ from lifecycle.faults import Faults
 from lifecycle.mappers.sqlalchemy.inserts import is_upsert
 from lifecycle.mappers.sqlalchemy.tables import RecordedTable
 from lifecycle.markers import ABSENT, UNKNOWN
-from lifecycle.written import Written
+from lifecycle.written import ROWS, STATEMENT, VERB, Written
 
-__all__ = ["ROWS", "STATEMENT", "VERB", "Whole"]
-
-VERB: Final = "$verb"
-STATEMENT: Final = "$statement"
-ROWS: Final = "$rows"
+__all__ = ["Whole"]
 
 _LONGEST: Final = 10_000
 

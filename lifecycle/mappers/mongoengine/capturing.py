@@ -1,0 +1,37 @@
+"""Making a write so that what it did to every document is known.
+
+It returns and raises what the write itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from lifecycle.mappers.mongoengine import inserting, portions, several, single
+from lifecycle.mappers.mongoengine.asking import Asked
+
+__all__ = ["capture"]
+
+_METHODS: Final[Mapping[str, Callable[[Asked], Any]]] = {
+    "bulk_write": several.bulk_write,
+    "delete_many": portions.delete_many,
+    "delete_one": single.delete_one,
+    "find_one_and_delete": single.find_one_and_delete,
+    "find_one_and_replace": single.find_one_and_replace,
+    "find_one_and_update": single.find_one_and_update,
+    "insert_many": inserting.insert_many,
+    "insert_one": inserting.insert_one,
+    "replace_one": single.replace_one,
+    "update_many": portions.update_many,
+    "update_one": single.update_one,
+}
+
+
+def capture(asked: Asked) -> Any:
+    """Make a write, and tell what it did to which documents; returns what it returns."""
+    if not asked.collection.write_concern.acknowledged:
+        result = asked.make()
+        asked.taker.miss("the server was not asked to acknowledge it")
+        return result
+    return _METHODS[asked.name](asked)

@@ -1,0 +1,131 @@
+"""Listens to a collection for bulk writes, and has each Lifecycle record its part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongoengine import Document
+
+from lifecycle.changes import Change, Operation
+from lifecycle.mappers.mongoengine.asking import Asked, Pair, Taker, arguments
+from lifecycle.mappers.mongoengine.bulk import Part, Parts
+from lifecycle.mappers.mongoengine.capturing import capture
+from lifecycle.mappers.mongoengine.documents import all_subclasses, is_concrete
+from lifecycle.mappers.mongoengine.images import Image
+from lifecycle.mappers.mongoengine.sending import Sent, is_real
+from lifecycle.mappers.mongoengine.tapping import target_of
+from lifecycle.mappers.mongoengine.watchers import Watchers
+from lifecycle.markers import ABSENT
+
+__all__ = ["Bulk", "Seen"]
+
+
+class Seen:
+    """Keeps what was written, in order, as if it had been sent by saving the documents."""
+
+    needs_all = False
+
+    def __init__(self, era: object) -> None:
+        self.sent: list[Sent] = []
+        self.pairs: list[Pair] = []
+        self._era = era
+
+    def take(self, pairs: Sequence[Pair]) -> None:
+        """Keep it."""
+        self.pairs += pairs
+        self.sent += [_sent(pair, self._era) for pair in pairs]
+
+    def miss(self, why: str) -> None:
+        """Nothing to keep."""
+
+
+def _sent(pair: Pair, era: object) -> Sent:
+    before, after = pair
+    son = before if after is None else after
+    assert son is not None  # a document that never was is no pair
+    operation = Operation.UPDATE
+    if before is None or after is None:
+        operation = Operation.INSERT if before is None else Operation.DELETE
+    was, now = ({} if one is None else one for one in pair)
+    changes = {
+        name: change
+        for name in dict.fromkeys((*was, *now))
+        if is_real(change := Change(was.get(name, ABSENT), now.get(name, ABSENT)))
+    }
+    return Sent(operation, son["_id"], changes, Image(was, None, era), Image(now, None, era))
+
+
+class Bulk:
+    """Hears of the writes of a class's documents that pass ``save`` and ``delete`` by.
+
+    ``call`` is what the application called, when that is no method of the collection itself.
+    ``observers`` are told of every document; ``followers`` of those that somebody else is told of.
+    """
+
+    def __init__(
+        self,
+        watchers: Watchers,
+        cls: type,
+        call: str | None = None,
+        *,
+        cause: str | None = None,
+        bulk: bool = True,
+    ) -> None:
+        self.observers: list[Taker] = []
+        self.followers: list[Taker] = []
+        self._watchers = watchers
+        self.cls = cls
+        self._call = call
+        self._cause = cause
+        self._bulk = bulk
+
+    def __call__(
+        self, collection: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Make the write, and record it."""
+        call = self._call or f"{self.cls.__qualname__}._get_collection().{name}()"
+        if name == "aggregate":
+            return self._aggregate(collection, call, args, kwargs)
+        parts = self._watchers.parts(self.cls, call, self._cause, self._bulk)
+        for part in parts:
+            part.check()
+        given = arguments(name, args, kwargs)
+        takers: list[Taker] = [part for part in parts if part.mode == "rows"]
+        takers += self.observers
+        takers += self.followers if takers else []
+        wholes = [part for part in parts if part.mode == "statement"]
+        if given is None or not (takers or wholes):
+            return getattr(collection, name)(*args, **kwargs)
+        try:
+            if takers:
+                result = capture(Asked(collection, name, given, Parts(takers)))
+            else:
+                result = getattr(collection, name)(*args, **kwargs)
+        except Exception:
+            if name.endswith(("_many", "bulk_write")):
+                for part in wholes:
+                    part.miss("it failed, and may have written some of it")
+            raise
+        for part in wholes:
+            part.take_whole(collection, name, given, result)
+        return result
+
+    def _aggregate(
+        self, collection: Any, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """An aggregation that writes, of which nobody can know what it changed."""
+        parts = self._parts_of_collection(target_of(args[0]), call)
+        for part in parts:
+            part.check()
+        result = collection.aggregate(*args, **kwargs)
+        for part in parts:
+            if part.mode != "off":
+                part.miss("an aggregation wrote it")
+        return result
+
+    def _parts_of_collection(self, name: str | None, call: str) -> list[Part]:
+        for cls in all_subclasses(Document):
+            if is_concrete(cls) and cls._get_collection_name() == name:  # type: ignore[attr-defined]
+                return self._watchers.parts(cls, call, self._cause, self._bulk)
+        return []

@@ -1,0 +1,129 @@
+"""Writes of many documents, made in portions by their ids.
+
+Each portion is read, written, and read again where only the server knows what it has made of it.
+Outside of a transaction others may write in between, so a portion is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.results import DeleteResult, UpdateResult
+
+from lifecycle.mappers.mongoengine.asking import Asked, Pair, Son, all_unknown, id_key
+from lifecycle.mappers.mongoengine.single import as_asked
+from lifecycle.mappers.mongoengine.updates import Names, computed, touched
+from lifecycle.spooling import CHUNK, Spool
+
+__all__ = ["delete_many", "update_many"]
+
+
+def update_many(asked: Asked) -> Any:
+    """``Collection.update_many``."""
+    names = asked.wanted(touched(asked.given["update"]))
+    results = _in_portions(asked, names, lambda before: _update(asked, before, names))
+    return _merged(results, UpdateResult) if results else as_asked(asked)
+
+
+def delete_many(asked: Asked) -> Any:
+    """``Collection.delete_many``."""
+    results = _in_portions(asked, None, lambda before: _delete(asked, before))
+    if results:
+        return _merged(results, DeleteResult)
+    result = asked.make()
+    if result.deleted_count:
+        asked.taker.miss("what it deleted could not be read before it")
+    return result
+
+
+def _in_portions(asked: Asked, names: Names, write: Callable[[list[Son]], Any]) -> list[Any]:
+    """What writing each portion returned; empty when there is none, or none can be read."""
+    filter = asked.given["filter"]
+    try:
+        first = list(asked.find(filter, names).limit(CHUNK + 1))
+        # All of them first: else what has been written could be found again.
+        many = len(first) > CHUNK
+        ids = Spool(one["_id"] for one in asked.find(filter, frozenset())) if many else Spool()
+    except (PyMongoError, TypeError, ValueError):
+        if asked.in_transaction:
+            raise
+        return []  # the call itself will meet it too
+    if not many:
+        return [write(first)] if first else []
+    return [
+        write(portion)
+        for some in ids.chunks()
+        if (portion := list(asked.find(_only(filter, some), names)))
+    ]
+
+
+def _update(asked: Asked, before: list[Son], names: Names) -> Any:
+    result = _write(asked, before, names, gone=False)
+    pairs: list[Pair] = []
+    if result.matched_count == len(before):
+        update, collection = asked.given["update"], asked.collection
+        pairs = [Pair(one, computed(one, update, collection)) for one in before]
+    if not pairs or pairs[0].after is None:
+        pairs = _paired(before, _read_again(asked, before, names), gone=False)
+    asked.taker.take(pairs)
+    return result
+
+
+def _delete(asked: Asked, before: list[Son]) -> Any:
+    result = _write(asked, before, None, gone=True)
+    if result.deleted_count == len(before):
+        pairs = [Pair(one, None) for one in before]
+    else:  # some did not match any more
+        pairs = _paired(before, _read_again(asked, before, None), gone=True)
+    asked.taker.take(pairs)
+    return result
+
+
+def _write(asked: Asked, before: list[Son], names: Names, *, gone: bool) -> Any:
+    """Write a portion; if that fails, tell what it has got through before it raises."""
+    ids = [one["_id"] for one in before]
+    try:
+        return asked.make(filter=_only(asked.given["filter"], ids))
+    except Exception:
+        try:
+            after = asked.read(ids, names)
+        except PyMongoError:
+            asked.taker.miss("it failed, and what it has written until then cannot be read")
+        else:
+            asked.taker.take(_paired(before, after, gone=gone))
+        raise
+
+
+def _read_again(asked: Asked, before: list[Son], names: Names) -> list[Son]:
+    try:
+        return asked.read([one["_id"] for one in before], names)
+    except PyMongoError:
+        return [all_unknown(one, names) for one in before]
+
+
+def _paired(before: Sequence[Son], after: Sequence[Son], *, gone: bool) -> list[Pair]:
+    """The documents that are still there, with what they are now; or those that are gone."""
+    now = {id_key(one["_id"]): one for one in after}
+    found = [Pair(one, now.get(id_key(one["_id"]))) for one in before]
+    return [pair for pair in found if (pair.after is None) is gone]
+
+
+def _only(filter: Mapping[str, Any], ids: Sequence[Any]) -> Mapping[str, Any]:
+    """The filter, of these documents only; those among them that do not match are left alone."""
+    these = {"_id": {"$in": [*ids]}}
+    return {"$and": [filter, these]} if "_id" in filter else {**filter, **these}
+
+
+def _merged(results: Sequence[Any], kind: Any) -> Any:
+    """One result of several, as the server would have given it for all of them at once."""
+    if len(results) == 1:
+        return results[0]
+    raw = dict(results[-1].raw_result)
+    for name in ("n", "nModified"):
+        if name in raw:
+            raw[name] = sum(one.raw_result[name] for one in results)
+    if "updatedExisting" in raw:
+        raw["updatedExisting"] = raw["n"] > 0
+    return kind(raw, acknowledged=True)
