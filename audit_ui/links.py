@@ -15,9 +15,9 @@ segments. A segment therefore escapes what would not survive, after the manner o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID
 
@@ -124,6 +124,10 @@ def _moved(seen: str, is_folder: bool) -> str | None:
 # --- links ----------------------------------------------------------------------------------
 
 
+_Values: TypeAlias = "str | Sequence[str]"
+"""One value of a parameter, or several."""
+
+
 @dataclass(frozen=True, slots=True)
 class Links:
     """The addresses of all pages, relative to the page they stand on."""
@@ -131,10 +135,10 @@ class Links:
     root: str
     assets: Mapping[str, str]
 
-    def feed(self, **filters: str) -> str:
+    def feed(self, **filters: _Values) -> str:
         return self.root + _query(filters)
 
-    def entity(self, entity: str, **filters: str) -> str:
+    def entity(self, entity: str, **filters: _Values) -> str:
         return f"{self.root}o/{segment(entity)}/{_query(filters)}"
 
     def object(self, entity: str, key: str, **state: str) -> str:
@@ -156,6 +160,6 @@ class Links:
         return f"{self.root}-/assets/{self.assets[name]}/{name}"
 
 
-def _query(values: Mapping[str, str]) -> str:
+def _query(values: Mapping[str, _Values]) -> str:
     given = {name: value for name, value in values.items() if value}
-    return f"?{urlencode(given, errors='replace')}" if given else ""
+    return f"?{urlencode(given, doseq=True, errors='replace')}" if given else ""

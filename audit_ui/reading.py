@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
-from audit_ui.filters import Cursor
+from audit_ui.filters import Sieve
+from audit_ui.places import Cursor
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import AuditStore, Page, Query
 from lifecycle.changes import ChangeSet, Delta, Operation, split_path
@@ -23,9 +24,13 @@ __all__ = [
     "lineage",
     "newest_first",
     "oldest_first",
+    "searched",
     "state_at",
     "version_of",
 ]
+
+LOOKED_AT: Final = (1_000, 4_000)
+"""How many records each question of a search looks at."""
 
 DEEP: Final = 500
 """How many older records one more question may fetch to put a state together."""
@@ -36,11 +41,15 @@ DEEP: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some records in page order, and where the pages before and after it begin."""
+    """Some records in page order, and where the pages before and after it begin.
+
+    ``stopped`` is the last record looked at where a search was ended before its page was full.
+    """
 
     records: tuple[Record, ...]
     newer: Position | None
     older: Position | None
+    stopped: Record | None = None
 
 
 def newest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) -> Slice:
@@ -53,6 +62,43 @@ def newest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) ->
     page = store.page(query, after=cursor.older_than, limit=limit)
     newer = page.records[0].position if page.records and cursor else None
     return Slice(page.records, newer, page.next)
+
+
+def searched(
+    store: AuditStore, query: Query, sieve: Sieve | None, cursor: Cursor, limit: int
+) -> Slice:
+    """One page of the records that also pass a sieve, newest first. At most two questions.
+
+    A sieve looks at so many records and no more, so that a page costs what it costs however rare
+    its records are; the next page goes on from there.
+    """
+    if sieve is None:
+        return newest_first(store, query, cursor, limit)
+    forward = cursor.newer_than is not None
+    after, found, last = cursor.newer_than if forward else cursor.older_than, list[Record](), None
+    for size in LOOKED_AT:
+        page = store.page(query, after=after, limit=size, newest_first=not forward)
+        for last in page:
+            if sieve(last):
+                found.append(last)
+                if len(found) == limit:
+                    break
+        full = len(found) == limit
+        ended = page.next is None and (not page.records or last is page.records[-1])
+        after = None if ended or last is None else last.position
+        if full or after is None:
+            break
+    stopped = None if after is None or len(found) == limit else last
+    if forward:
+        older = found[0].position if found else _just_after(cursor.newer_than)
+        return Slice(tuple(found[::-1]), after, older, stopped)
+    newer = found[0].position if found and cursor else None
+    return Slice(tuple(found), newer, after, stopped)
+
+
+def _just_after(position: Position | None) -> Position | None:
+    """The first place after a position, so that a page of what is older begins with it."""
+    return None if position is None else Position(position.seq, position.n + 1)
 
 
 def oldest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) -> Slice:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,7 +16,9 @@ from starlette.routing import Route
 from audit_ui.access import Gate, Subject, is_local
 from audit_ui.assets import ASSETS
 from audit_ui.errors import Mistake
+from audit_ui.filters import Filters
 from audit_ui.links import unsegment
+from audit_ui.search import parse
 from audit_ui.site import Site
 from audit_ui.views.actor import actor_page
 from audit_ui.views.feed import feed_page
@@ -106,8 +109,17 @@ def _names(request: Request) -> dict[str, str]:
 
 def _subject(page: str, names: dict[str, str], request: Request) -> Subject:
     if page == "feed" and not names:
-        return Subject(page=page, entity=request.query_params.get("entity") or None)
+        return Subject(page=page, entity=_only_entity(request.query_params))
     return Subject(page=page, **names)
+
+
+def _only_entity(params: QueryParams) -> str | None:
+    """The entity that a feed is of; what cannot be understood its page tells."""
+    try:
+        filters = parse(params["q"]) if "q" in params else Filters.of(params.multi_items())
+    except Mistake:
+        return None
+    return filters.only_entity
 
 
 async def _asset(request: Request) -> Response:

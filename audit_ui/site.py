@@ -17,7 +17,7 @@ from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS
 from audit_ui.links import Links
-from audit_ui.text import breakable, one_line, shortened, visible
+from audit_ui.text import breakable, one_line, shortened, typed, visible
 from lifecycle.audit.store import AuditStore
 
 __all__ = ["Site"]
@@ -43,7 +43,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(brief=brief, presets=PRESETS, verbs=VERBS)
-    environment.filters.update(breakable=breakable, one_line=one_line, shortened=shortened)
+    environment.filters.update(
+        breakable=breakable, one_line=one_line, shortened=shortened, typed=typed
+    )
     return environment
 
 
@@ -56,14 +58,16 @@ class Site:
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
 
+    def links(self, request: Request) -> Links:
+        """Links relative to the page asked for."""
+        digests = {name: asset.digest for name, asset in ASSETS.items()}
+        return Links(request.scope["audit_ui.root"], digests)
+
     def render(
         self, request: Request, template: str, status: int = 200, **data: Any
     ) -> HTMLResponse:
-        """A page from its template; links are relative to the page asked for."""
-        links = Links(
-            request.scope["audit_ui.root"], {name: asset.digest for name, asset in ASSETS.items()}
-        )
+        """A page from its template."""
         html = self.templates.get_template(template).render(
-            site=self, links=links, params=request.query_params, **data
+            site=self, links=self.links(request), params=request.query_params, **data
         )
         return HTMLResponse(html, status)

@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "visible"]
+__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "typed", "visible"]
 
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"  # control characters, except tab and newline
@@ -32,6 +32,11 @@ def _picture(match: re.Match[str]) -> str:
 def breakable(name: str) -> Markup:
     """The name with places where a line may break: after each underscore."""
     return escape(visible(name)).replace("_", Markup("_<wbr>"))
+
+
+def typed(text: str) -> Markup:
+    """The text as it stands in an input, exactly; half a character, which no page holds, as �."""
+    return escape(text.encode("utf-8", "replace").decode())
 
 
 def spaces_shown(text: str) -> str:

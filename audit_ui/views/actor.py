@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
-from audit_ui.filters import Cursor
+from audit_ui.places import Cursor
 from audit_ui.reading import newest_first
 from audit_ui.site import Site
 from audit_ui.views.feed import grouped

@@ -7,16 +7,32 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from audit_ui.filters import Cursor, Filters
-from audit_ui.reading import newest_first
+from audit_ui.filters import Filters
+from audit_ui.places import Cursor
+from audit_ui.reading import LOOKED_AT, searched
+from audit_ui.search import parse, render
 from audit_ui.site import Site
 from lifecycle.audit.records import Record, Revision
 
 __all__ = ["Group", "feed_page", "grouped"]
 
 LIMIT = 50
+
+INPUTS = (
+    "entity",
+    "key",
+    "actor",
+    "operation",
+    "field",
+    "text",
+    "source",
+    "since",
+    "until",
+    "request_id",
+)
+"""The filters that have an input of their own in the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +52,22 @@ def grouped(records: Iterable[Record]) -> list[Group]:
 
 def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     """The records that match, fifty a page; those of one entity where the address names it."""
-    filters = Filters.of(request.query_params, **({"entity": entity} if entity else {}))
-    cursor = Cursor.of(request.query_params)
-    slice = newest_first(site.store, filters.query(site.now()), cursor, LIMIT)
-    is_empty = not slice.records and not cursor and not any(filters.items())
+    params = request.query_params
+    if "q" in params:  # to the address that says the same as the form
+        return RedirectResponse(site.links(request).feed(**parse(params["q"]).params()), 303)
+    filters = Filters.of(params.multi_items(), **({"entity": entity} if entity else {}))
+    cursor = Cursor.of(params)
+    query, sieve = filters.query(site.now()), filters.sieve()
+    slice = searched(site.store, query, sieve, cursor, LIMIT)
+    is_empty = not slice.records and not cursor and not filters
     return site.render(
         request,
         "empty.html" if is_empty else "feed.html",
         entity=entity,
         filters=filters,
+        line=render(filters),
+        inputs=INPUTS,
+        looked_at=sum(LOOKED_AT),
         entities=[] if is_empty else site.store.entities(),
         groups=grouped(slice.records),
         slice=slice,

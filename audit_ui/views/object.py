@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from audit_ui.diffs import state_table, table
 from audit_ui.errors import Mistake
-from audit_ui.filters import Cursor, read_record_id
+from audit_ui.places import Cursor, read_record_id
 from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
 from audit_ui.site import Site
 from lifecycle.audit.records import Record

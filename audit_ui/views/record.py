@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from audit_ui.diffs import table
 from audit_ui.errors import Mistake
-from audit_ui.filters import read_record_id
+from audit_ui.places import read_record_id
 from audit_ui.raw import raw_json
 from audit_ui.reading import around
 from audit_ui.site import Site

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
-from audit_ui.filters import Cursor, read_uuid
+from audit_ui.places import Cursor, read_uuid
 from audit_ui.reading import oldest_first
 from audit_ui.site import Site
 from lifecycle.audit.store import Query

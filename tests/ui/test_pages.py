@@ -85,6 +85,20 @@ def test_the_feed_shows_three_fields_and_unfolds_the_rest(log: Log, browse: Brow
         ("request_id=req-1", "signed up", "marriage"),
         ("since=2026-03-01T09:20", "deleted", "marriage"),
         ("until=2026-03-01T09:08", "signed up", "marriage"),
+        ("field=status", "Order 1042", "marriage"),
+        ("field=name", "Ada Lovelace", "Order 1042 1042 status"),
+        ("field=status%3Dpaid", "Order 1042", "signed up"),
+        ("text=lovelace", "marriage", "Order 1042"),
+        ("text=SIGNED", "Ada Byron", "marriage"),
+        ("text=signed&text=order", "Order 1042", "marriage"),
+        ("reason=marri", "Ada Lovelace", "Order 1042"),
+        ("source=web", "signed up", "marriage"),
+        ("no=actor", "no actor", "marriage"),
+        ("-actor=bob", "signed up", "marriage"),
+        ("actor=bob&actor=eve", "marriage", "signed up"),
+        ("-operation=insert&-operation=delete", "marriage", "signed up"),
+        ("-no=source", "signed up", "marriage"),
+        ("q=field:name+-operation:insert", "marriage", "signed up"),
     ],
 )
 def test_every_filter_narrows_the_feed(
@@ -381,7 +395,7 @@ def test_pages_can_be_read_by_everyone(shop: Log, browse: Browse) -> None:
         assert expected in text, expected
     for control in re.findall(r"<(?:input|select)[^>]*>", client.get("/").text):
         assert "name=" in control
-    assert client.get("/").text.count("<label>") == 7
+    assert client.get("/").text.count("<label>") == 10
 
 
 def test_long_values_can_be_shown_whole(log: Log, browse: Browse) -> None:
