@@ -33,7 +33,7 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from lifecycle import ABSENT, MASKED, Change, Lifecycle, audited, not_audited
+from lifecycle import ABSENT, MASKED, Change, Lifecycle, audited, not_audited, pre_update
 from lifecycle.changes import ListEdit, Operation, Splice
 from lifecycle.errors import RecordingError
 from lifecycle.mappers.sqlalchemy.outcome import Done, moves_in_order
@@ -703,6 +703,55 @@ def test_an_old_value_changed_in_place_without_a_word_is_read_again(
         if how == "replaced"
         else {"id": Change(1, ABSENT), "data": Change({"a": 1}, ABSENT)}
     )
+
+
+@pytest.mark.parametrize("operation", ["update", "delete"])
+@pytest.mark.parametrize("how", ["added", "merged without loading"])
+def test_the_old_values_of_an_object_from_another_session_are_read_again(
+    how: str, operation: str, base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """The row may have changed while the object was on its way."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(id=1, name="Eve"))
+    with factory() as session:
+        travelling = session.get_one(user, 1)
+    with factory.begin() as session:
+        session.get_one(user, 1).name = "Bob"
+    with factory.begin() as session:
+        if how == "added":
+            session.add(travelling)
+        else:
+            travelling = session.merge(travelling, load=False)
+        if operation == "update":
+            travelling.name = "Ann"
+        else:
+            session.delete(travelling)
+    changes = recorded()[2][3]
+    assert changes["name"] == Change("Bob", "Ann" if operation == "update" else ABSENT)
+
+
+def test_the_old_value_of_what_only_a_hook_sets_is_read_too(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """Also when other fields of the object had to be read before."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        text: Mapped[str] = deferred(mapped_column(String(50)))
+        note: Mapped[str] = deferred(mapped_column(String(50)))
+
+        @pre_update
+        def annotate(self) -> None:
+            self.note = "changed"
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Page(id=1, text="a", note="new"))
+    with factory.begin() as session:
+        session.get_one(Page, 1).text = "b"
+    assert recorded()[1][3] == {"text": Change("a", "b"), "note": Change("new", "changed")}
 
 
 def test_what_was_changed_in_place_and_assigned_as_an_equal_copy_is_no_change(

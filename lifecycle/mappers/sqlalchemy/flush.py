@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
@@ -22,6 +22,7 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import OldValues
 from lifecycle.mappers.sqlalchemy.outcome import Done, as_written
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
+from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.settling import Settling
 from lifecycle.moments import CHANGE_EVENTS, POST, ChangeEvent, Moment, PostFlush
 from lifecycle.written import Written
@@ -40,11 +41,12 @@ class Flush:
         models: Models,
         services: Services,
         only: Iterable[Any] | None = None,
+        doubted: Set[State] = frozenset(),
     ) -> None:
         self._session = session
         self._services = services
         self._hooks_run = not services.suppression.hooks
-        old = OldValues(session, models)
+        old = OldValues(session, models, doubted)
         self._outcomes: Final = Outcomes(session, models, old)
         self._settling: Final = Settling(session, models, services, old, only)
         self.before: Final = self._settling.before

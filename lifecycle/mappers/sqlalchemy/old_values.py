@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Any, Final
 
 from sqlalchemy.orm import InstanceState, Session
@@ -24,9 +24,13 @@ _FIXED: Final = ATOMS | {InstanceState}
 
 
 class OldValues:
-    """Reads what memory lacks, and keeps what will not show any more after the writing."""
+    """Reads what memory lacks, and keeps what will not show any more after the writing.
 
-    def __init__(self, session: Session, models: Models) -> None:
+    Of the doubted it takes nothing from memory.
+    """
+
+    def __init__(self, session: Session, models: Models, doubted: Set[State] = frozenset()) -> None:
+        self._doubted = doubted
         self._session = session
         self._models = models
         self._fetched: dict[State, dict[str, Any]] = {}
@@ -54,15 +58,22 @@ class OldValues:
             models = self._concerned(states)
             for state in states:
                 model = models[state.class_]
-                if model is None or state in self._fetched:
+                if model is None:
                     continue
-                if names := _missing(model, state, operation):
+                if names := self._missing(model, state, operation):
                     missing.setdefault(model, {})[state] = names
         self._fetch(missing)
 
     def _fetch(self, missing: Mapping[Model, dict[State, Collection[str]]]) -> None:
         for model, states in missing.items():
-            self._fetched.update(fetch_before(self._session, model, states))
+            for state, values in fetch_before(self._session, model, states):
+                self._fetched.setdefault(state, {}).update(values)
+
+    def _missing(self, model: Model, state: State, operation: Operation) -> Collection[str]:
+        doubted = self._doubted and state in self._doubted
+        names = model.names if doubted else _missing(model, state, operation)
+        known = self._fetched.get(state)
+        return names if known is None else [name for name in names if name not in known]
 
     def _concerned(self, states: Iterable[State]) -> dict[type, Model | None]:
         return {cls: self._models.concerned(cls) for cls in {state.class_ for state in states}}
@@ -107,7 +118,7 @@ class OldValues:
         if (
             operation is not Operation.INSERT
             and state not in self._fetched
-            and (names := _missing(model, state, operation))
+            and (names := self._missing(model, state, operation))
         ):
             self._fetch({model: {state: names}})
         if operation is Operation.UPDATE:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import (
     SessionTransaction,
     UOWTransaction,
 )
+from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Operation
 from lifecycle.mappers.base import Services
@@ -33,11 +34,13 @@ __all__ = ["Listeners"]
 class InSession:
     """What one Lifecycle keeps in one session's ``info``, and nowhere else."""
 
-    __slots__ = ("_group", "aftermath", "connections", "flush")
+    __slots__ = ("_group", "aftermath", "brought", "connections", "flush")
 
     def __init__(self, services: Services) -> None:
         self._group: UUID | None = None
         self.connections: set[Connection] = set()
+        self.brought: set[State] = set()
+        """Objects that came from elsewhere, with what they had there, in this transaction."""
         self.flush: Flush | None = None
         self.aftermath = Aftermath(services)
 
@@ -60,6 +63,7 @@ class InSession:
         """The session's transaction has ended."""
         self._group = None
         self.connections.clear()
+        self.brought.clear()
 
 
 class Listeners:
@@ -78,6 +82,7 @@ class Listeners:
             ("after_commit", self._after_commit),
             ("after_transaction_end", self._after_transaction_end),
             ("after_begin", self._after_begin),
+            ("detached_to_persistent", self._detached_to_persistent),
         )
         self._of_mappers: Final = _of_mappers(ref(self))
 
@@ -120,7 +125,7 @@ class Listeners:
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
         self._stop(session, here)
-        flush = Flush(session, self._models, self._services, instances)
+        flush = Flush(session, self._models, self._services, instances, here.brought)
         flush.before()
         self._running[session.hash_key] = here.flush = flush
 
@@ -170,6 +175,9 @@ class Listeners:
         self, session: Session, transaction: SessionTransaction, connection: Connection
     ) -> None:
         self._watch(self._in(session), connection)
+
+    def _detached_to_persistent(self, session: Session, instance: Any) -> None:
+        self._in(session).brought.add(instance_state(instance))
 
     def late(self, state: State, operation: Operation) -> None:
         """A mapper is about to write an object, which the flush may have decided by itself."""
