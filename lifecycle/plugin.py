@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.recorder import AuditMode, Recorder
 from lifecycle.audit.store import AuditStore
+from lifecycle.audit.stores.opening import opened
 from lifecycle.context import Suppression
 from lifecycle.coverage import Coverage, Gaps
 from lifecycle.dispatch import Dispatcher
@@ -47,14 +48,14 @@ class Lifecycle:
     """Hooks and the audit trail of one application.
 
     ``store`` says where records go. ``None``: beside the data, in the same SQL database and the
-    same transaction. A database URL, an ``Engine`` or an `AuditStore`: there; SQLAlchemy sessions
-    must then write to that same database. ``audit`` is ``"all"`` to record every mapped class but
-    those marked ``@not_audited``, or ``"marked"`` for only those marked ``@audited``. ``bulk`` is
-    the `BulkMode` of models that have none of their own. ``origin``
-    names this application in its revisions. ``after_commit`` says what becomes of errors in
-    ``post_commit`` hooks, which cannot undo anything: ``"log"`` them only, or ``"raise"`` them as
-    one ``ExceptionGroup`` when all hooks have run. ``on_error`` says what becomes of a change that
-    cannot be recorded in full; see below.
+    same transaction. A database URL, an ``Engine``, a pymongo ``Database`` or an `AuditStore`:
+    there; SQLAlchemy sessions must then write to that same database. ``audit`` is ``"all"`` to
+    record every mapped class but those marked ``@not_audited``, or ``"marked"`` for only those
+    marked ``@audited``. ``bulk`` is the `BulkMode` of models that have none of their own.
+    ``origin`` names this application in its revisions. ``after_commit`` says what becomes of errors
+    in ``post_commit`` hooks, which cannot undo anything: ``"log"`` them only, or ``"raise"`` them
+    as one ``ExceptionGroup`` when all hooks have run. ``on_error`` says what becomes of a change
+    that cannot be recorded in full; see below.
 
     With ``on_error="fail"`` it raises ``RecordingError``, which names entity, key, field and cause.
     A flush is undone by that. A statement has run by then, so its transaction refuses to commit
@@ -93,7 +94,7 @@ class Lifecycle:
         ):
             _check(name, value, known)
         self._separate: Final = store is not None
-        self._store: AuditStore | None = None if store is None else _as_store(store)
+        self._store: AuditStore | None = None if store is None else opened(store)
         self._dispatcher: Final = Dispatcher()
         self._mappers: Final[dict[str, Mapper]] = {}
         self._stores_beside: Final[WeakKeyDictionary[Engine, SqlStore]] = WeakKeyDictionary()
@@ -142,7 +143,7 @@ class Lifecycle:
         mapper.install(target)
         engine = mapper.engine_of(target)
         if self._store is None and engine is not None:
-            self._store = _as_store(engine)
+            self._store = opened(engine)
 
     def uninstall(self, target: Any) -> None:
         """Leave a target as it was before `install`.
@@ -209,10 +210,12 @@ class Lifecycle:
             unrecorded=self._services.gaps.all(),
         )
 
-    def create_tables(self, engine: Engine) -> None:
+    def create_tables(self, engine: Engine | None = None) -> None:
         """Create the audit tables that are missing, in the database of an engine.
 
-        For an ``AsyncEngine``: ``await connection.run_sync(lifecycle.metadata.create_all)``.
+        Without an engine, in the store that was given: its tables, or in a MongoDB its indexes. For
+        an ``AsyncEngine``: ``await connection.run_sync(lifecycle.metadata.create_all)``. Raises
+        ``ConfigurationError`` when there is nowhere to create them.
         """
         if hasattr(engine, "sync_engine"):
             raise ConfigurationError(
@@ -220,6 +223,11 @@ class Lifecycle:
                 "`async with engine.begin() as connection` use "
                 "`await connection.run_sync(lifecycle.metadata.create_all)`"
             )
+        if engine is None:
+            create = getattr(self.store, "create_tables", None)
+            if create is not None:  # a store without the method has nothing to create
+                create()
+            return
         from lifecycle.audit.stores.sql import SqlStore
 
         store = SqlStore(engine)
@@ -334,11 +342,3 @@ def _check(name: str, value: Any, known: Iterable[str]) -> None:
     if value not in known:
         choices = " or ".join(f'"{one}"' for one in known)
         raise ConfigurationError(f"{name}={value!r} is not known: use {choices}")
-
-
-def _as_store(store: Any) -> AuditStore:
-    if isinstance(store, AuditStore):
-        return store
-    from lifecycle.audit.stores.sql import SqlStore
-
-    return SqlStore(store)

@@ -236,8 +236,8 @@ def test_a_wrong_url_is_a_wrong_call(run: Run) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mongodb://ann:s3cret@host/app", "a SQL database only: give the URL of the one"),
-        ("mongodb+srv://ann:s3cret@host/app", "a SQL database only: give the URL of the one"),
+        ("mongodb://ann:s3cret@host/", "names no database"),
+        ("mongodb://ann:s3cret@/app", "cannot be read"),
         ("sqlite://", "memory of the process that opens it: give the URL of a file or a server"),
     ],
 )

@@ -13,7 +13,7 @@ import click
 
 import lifecycle as package
 from lifecycle.audit.store import Page, Query
-from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.audit.stores.opening import DatabaseStore, opened_store
 from lifecycle.cli.serving import is_loopback, listener, pages, serve
 from lifecycle.cli.showing import as_json, print_records
 from lifecycle.errors import ConfigurationError, LifecycleError
@@ -23,9 +23,9 @@ __all__ = ["lifecycle"]
 _NAMED = 20  # entities named when one was not found
 
 
-def _store(context: click.Context, parameter: click.Parameter, url: str) -> SqlStore:
+def _store(context: click.Context, parameter: click.Parameter, url: str) -> DatabaseStore:
     try:
-        store = SqlStore(url)
+        store = opened_store(url)
     except ConfigurationError as error:
         raise click.BadParameter(str(error), context, parameter) from error
     if store.in_memory:
@@ -56,7 +56,8 @@ Examples:
   lifecycle history sqlite:///app.db shop.Order 17
   lifecycle ui postgresql+psycopg://reader@db/audit
 
-A URL is written as SQLAlchemy does: dialect+driver://user:password@host:port/database.""",
+A URL is written as SQLAlchemy does: dialect+driver://user:password@host:port/database, or as
+MongoDB does: mongodb://user:password@host:port/database.""",
 )
 @click.version_option(package.__version__, message="lifecycle %(version)s")
 def lifecycle() -> None:
@@ -69,11 +70,12 @@ def lifecycle() -> None:
     epilog="""\b
 Examples:
   lifecycle create-tables sqlite:///app.db
-  lifecycle create-tables mysql+pymysql://root@127.0.0.1/shop""",
+  lifecycle create-tables mysql+pymysql://root@127.0.0.1/shop
+  lifecycle create-tables mongodb://127.0.0.1/shop""",
 )
 @click.argument("store", metavar="URL", callback=_store)
-def create_tables(store: SqlStore) -> None:
-    """Create the audit tables that are missing in the database at URL.
+def create_tables(store: DatabaseStore) -> None:
+    """Create the audit tables that are missing in the database at URL; in MongoDB the indexes.
 
     Tables that are there stay as they are. An application that uses Alembic lets it create them
     instead, from Lifecycle.metadata.
@@ -99,7 +101,7 @@ ENTITY is the model's registered name. A key of several parts is written with co
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
 )
 @click.option("--json", "json", is_flag=True, help="One JSON object per record and line.")
-def history(store: SqlStore, entity: str, key: str, limit: int, json: bool) -> None:
+def history(store: DatabaseStore, entity: str, key: str, limit: int, json: bool) -> None:
     """Show the changes of one object, newest first, from the log at URL."""
     with _told():
         store.check()
@@ -114,7 +116,7 @@ def history(store: SqlStore, entity: str, key: str, limit: int, json: bool) -> N
     _tell_of_more(page, limit)
 
 
-def _nothing_found(store: SqlStore, entity: str, key: str) -> str:
+def _nothing_found(store: DatabaseStore, entity: str, key: str) -> str:
     entities = store.entities()
     if entity in entities:
         return f"{entity} has no records for the key {key!r} in {store.url}"
@@ -143,7 +145,7 @@ Examples:
     show_default=True,
     help="The port to listen at; 0 for any that is free.",
 )
-def ui(store: SqlStore, host: str, port: int) -> None:
+def ui(store: DatabaseStore, host: str, port: int) -> None:
     """Serve the history pages of the log at URL until Ctrl-C.
 
     At the default host only this machine is answered. At any other, everyone who can reach it

@@ -16,7 +16,7 @@ from lifecycle.audit.format import dump
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.memory_ledger import Evidence, MemoryLedger
-from lifecycle.errors import StoreError
+from lifecycle.audit.stores.numbering import refuse_twins
 
 __all__ = ["MemoryStore"]
 
@@ -43,7 +43,7 @@ class MemoryStore:
             if stored is not None:
                 return stored
             ordered = sorted(records, key=lambda record: record.n)
-            _refuse_twins(revision, ordered)
+            refuse_twins(revision, ordered)
             self._last_seq += 1
             stored = replace(revision, seq=self._last_seq)
             self._revisions.append(stored)
@@ -112,15 +112,6 @@ class MemoryStore:
     def ledger(self) -> MemoryLedger:
         """Where the evidence of this log is kept."""
         return MemoryLedger(self)
-
-
-def _refuse_twins(revision: Revision, ordered: Sequence[Record]) -> None:
-    numbers = [record.n for record in ordered]
-    if len(set(numbers)) < len(numbers):
-        raise StoreError(
-            f"revision {revision.id} was not stored: two of its records have the same n "
-            f"({numbers}); number them 0, 1, 2, …"
-        )
 
 
 def _entry(record: Record) -> Entry:

@@ -332,7 +332,7 @@ def test_a_lost_connection_is_unreachable(postgresql_engine: Engine) -> None:
         ("postgres//ann:s3cret@host", "cannot be read"),
         ("postgresql://ann:s3cret@host:port/x", "cannot be read"),
         ("nonesuch://ann:s3cret@host/x", "no driver"),
-        ("mongodb://ann:s3cret@host/x", "records are kept in a SQL database only"),
+        ("mongodb://ann:s3cret@host/x", "MongoStore"),
         ("sqlite+aiosqlite:///x.db", "driver"),
         (42, "42 is no audit store"),
     ],

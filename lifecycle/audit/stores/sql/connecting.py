@@ -26,8 +26,8 @@ def opened(store: Engine | URL | str) -> Engine:
     url = _parsed(store)
     if url.get_backend_name().startswith("mongodb"):
         raise ConfigurationError(
-            f"{printable(url)} is a MongoDB, and records are kept in a SQL database only: give the "
-            "URL of the one that your Lifecycle has as its store"
+            f"{printable(url)} is a MongoDB: give the URL as text, or use "
+            "lifecycle.audit.stores.mongo.MongoStore"
         )
     try:
         engine = create_engine(url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -30,6 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
+from lifecycle.audit.stores.texts import escaped, unescaped
+
 __all__ = [
     "BY_ENTITY",
     "BY_FORMER_KEY",
@@ -53,15 +54,11 @@ class ExactText(TypeDecorator[str]):
     """Text that compares, and comes back, exactly as it was given, on every database.
 
     MySQL and MariaDB are told to respect case and trailing spaces. NUL, which PostgreSQL cannot
-    hold, and lone surrogates, which no driver can send, are stored as U+E000 and their four
-    hexadecimal digits; so is U+E000 itself.
+    hold, and lone surrogates, which no driver can send, are stored escaped.
     """
 
     impl = String
     cache_ok = True
-
-    _ESCAPED: Final = re.compile("[\x00\ud800-\udfff\ue000]")
-    _ESCAPE: Final = re.compile("\ue000([0-9a-f]{4})")
 
     def __init__(self, length: int | None = None) -> None:
         super().__init__(length)
@@ -81,19 +78,10 @@ class ExactText(TypeDecorator[str]):
         return dialect.type_descriptor(mysql.LONGTEXT(**exact))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return value if value is None else self.escaped(value)
-
-    @classmethod
-    def escaped(cls, value: str) -> str:
-        """A text as it is stored."""
-        if value.isprintable():  # the common case; what is escaped is not
-            return value
-        return cls._ESCAPED.sub(lambda found: f"\ue000{ord(found[0]):04x}", value)
+        return value if value is None else escaped(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or "\ue000" not in value:
-            return value
-        return self._ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+        return value if value is None else unescaped(value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

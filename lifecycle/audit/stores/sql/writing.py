@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, Table, insert
 
 from lifecycle.audit.stores.sql.tables import ExactText
+from lifecycle.audit.stores.texts import escaped
 from lifecycle.written import OF_THE_LOG
 
 __all__ = ["insert_rows"]
@@ -51,7 +52,7 @@ def _sendable(table: Table, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, 
         for place in exact:
             value = row[place]
             if value is not None and not value.isprintable():
-                row = (*row[:place], ExactText.escaped(value), *row[place + 1 :])
+                row = (*row[:place], escaped(value), *row[place + 1 :])
         sent.append(row)
     return sent
 
