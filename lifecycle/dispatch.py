@@ -41,6 +41,11 @@ class Dispatcher:
         self._plans: dict[type, Plan] = {}
         self._sources: tuple[Source, ...] = ()
         self._fields: dict[type, Collection[str]] = {}
+        self._observers: tuple[Callable[[], None], ...] = ()
+
+    def when_changed(self, observer: Callable[[], None]) -> None:
+        """Call this whenever plans are no longer what they were."""
+        self._observers = (*self._observers, observer)
 
     def subscribe(self, listener: Any) -> None:
         """Add a marked function, or an object or class with marked methods.
@@ -54,7 +59,7 @@ class Dispatcher:
                     if hook.concerns(cls) and hook.mark.targets:
                         _check_fields(hook, cls, fields)
             self._listeners = (*self._listeners, *hooks)
-            self._plans = {}
+        self.forget_plans()
 
     def add_source(self, source: Source) -> None:
         """Ask this for hooks too, after all others; `forget_plans` when its answer changes."""
@@ -66,6 +71,8 @@ class Dispatcher:
         """Compile every plan anew at its next use."""
         with self._lock:
             self._plans = {}
+        for observer in self._observers:
+            observer()
 
     def known(self, cls: type, fields: Collection[str]) -> Plan:
         """Tell of a mapped class and its field names, and get its plan.

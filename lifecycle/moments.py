@@ -164,10 +164,10 @@ class ObjectEvent(Event):
 class ChangeEvent(ObjectEvent):
     """A moment of an object that is written.
 
-    ``changes`` is its `ChangeSet`. ``former_key`` is
-    its identity before this write, when the write moved it. ``late`` says that the flush itself
-    decided about the object, or about more of its fields, so that only its own columns can still be
-    set.
+    ``changes`` is its `ChangeSet`. ``former_key`` is its identity before this write, when the write
+    moved it. ``late`` says that the flush itself decided about the object, or about more of its
+    fields, so that only its own columns can still be set. Of a document it says that ``clean()`` or
+    a handler of mongoengine's signals has changed more; raising still keeps it from being written.
     """
 
     __slots__ = ("changes", "former_key", "late")
@@ -212,6 +212,9 @@ class PrePersist(PreEvent):
     Every field that has a value shows as changed from ``ABSENT``. A database-generated key is not
     known yet. Setting fields, adding and deleting objects and querying are all fine. Raising
     vetoes.
+
+    For documents it comes before ``clean()`` and validation. A document that brings its own key
+    counts as new; when the database then has that key already, `PostUpdate` comes after the write.
     """
 
     __slots__ = ()
@@ -242,7 +245,8 @@ class PreRemove(PreEvent):
 class PostPersist(ChangeEvent):
     """A new object has been inserted: its key and all database-generated values are known.
 
-    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost.
+    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost;
+    on a document it is left for the next save, and raising undoes nothing.
     """
 
     __slots__ = ()
@@ -252,7 +256,8 @@ class PostPersist(ChangeEvent):
 class PostUpdate(ChangeEvent):
     """An object has been updated; ``changes`` is what was written, frozen.
 
-    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost.
+    Its transaction is still open: SQL is fine, raising rolls back. Assigning to it would be lost;
+    on a document it is left for the next save, and raising undoes nothing.
     """
 
     __slots__ = ()
@@ -270,7 +275,8 @@ class PostCommit(ChangeEvent):
     """The transaction that wrote the object has been committed.
 
     One event for each object, however often it was flushed: ``changes`` goes from what it was
-    before the transaction to what it is now, and an object that came and went has none. Read these
+    before the transaction to what it is now, and an object that came and went has none. A document
+    written outside of a transaction is committed with each write. Read these
     rather than ``instance``, whose attributes SQLAlchemy has expired by now. New
     transactions are fine, best in a session of their own: SQLAlchemy bars a session whose
     ``with session.begin():`` block has committed until the block ends. Nothing can be undone by
@@ -315,7 +321,10 @@ class FlushEvent(Event):
 
 
 class PreFlush(FlushEvent):
-    """A flush begins; nothing has been looked at. Anything is fine, raising vetoes."""
+    """A flush begins, or the save or delete of ``document``; nothing has been looked at.
+
+    Anything is fine, raising vetoes.
+    """
 
     __slots__ = ()
     moment = Moment.PRE_FLUSH
@@ -324,7 +333,8 @@ class PreFlush(FlushEvent):
 class OnFlush(FlushEvent):
     """All pre hooks have come to rest; ``changesets`` is what is about to be written.
 
-    Anything is fine, but pre hooks are not called again for it. Raising vetoes.
+    Anything is fine, but pre hooks are not called again for it. Raising vetoes. A document is
+    validated after this. When its save has nothing to write there is no changeset.
     """
 
     __slots__ = ()
@@ -334,7 +344,8 @@ class OnFlush(FlushEvent):
 class PostFlush(FlushEvent):
     """Everything has been written, and the post hooks have run; ``changesets`` is what was written.
 
-    The transaction is still open: SQL is fine, raising rolls back.
+    The transaction is still open: SQL is fine, raising rolls back. A document has been written for
+    good, unless it is in a transaction; see the top of this module for what raising does then.
     """
 
     __slots__ = ()
@@ -351,8 +362,13 @@ class PreLoad(LoadEvent):
     """An object is being filled, and nobody has seen it yet.
 
     ``data`` is a dict of what the query brought, by field; what a hook puts there is what the
-    object gets, and the object stays clean. A query that brings some fields shows just these. For
-    documents it is the raw SON, by database names. Raising aborts the query.
+    object gets, and the object stays clean. A query that brings some fields shows just these.
+    Raising aborts the query.
+
+    For documents ``data`` is the raw SON, by database names, in a copy: what the database holds
+    stays the old value of later changes. ``instance`` then is a document of the class without
+    fields, which is an error to ask for one. ``reload()`` and ``Document.modify()`` fill a document
+    without load hooks; copies, pickles and ``from_json()`` are no loads.
     """
 
     __slots__ = ("data",)
@@ -368,8 +384,8 @@ class PreLoad(LoadEvent):
 class PostLoad(LoadEvent):
     """An object has been filled; collections may not have been.
 
-    What a hook assigns makes the object dirty, so the next flush saves it. Raising aborts the
-    query.
+    What a hook assigns makes the object dirty, so the next flush, or save, writes it. Raising
+    aborts the query.
     """
 
     __slots__ = ()
@@ -377,8 +393,10 @@ class PostLoad(LoadEvent):
 
 
 class LoadClassMetadata(Event):
-    """A class mapped by SQLAlchemy has become known; it comes once for each class.
+    """A mapped class, or a document class, has become known; it comes once for each class.
 
+    Classes that are there already come when Lifecycle is installed on them, or the hook subscribed;
+    later ones of SQLAlchemy when they are configured, of mongoengine when they are first used.
     ``cls`` is the class, ``entity`` its registered name, ``fields`` its mapped fields. Subscribing
     hooks to it is fine.
     """

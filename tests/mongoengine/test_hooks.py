@@ -10,7 +10,6 @@ from mongoengine import fields
 from sqlalchemy import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-import lifecycle
 from lifecycle import (
     ABSENT,
     UNKNOWN,
@@ -545,21 +544,6 @@ def test_a_store_that_fails_does_not_keep_another_lifecycle_from_recording(
         failing.uninstall(mongoengine)
     assert len(records()) == 1
     assert len(list(failing.history.find())) == 1
-
-
-@pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize("moment", ["post_load", "pre_load"])
-def test_a_moment_documents_do_not_have_yet_is_refused_not_ignored(moment: str) -> None:
-    """A hook that would never run is an error that names it."""
-
-    class Listening(mongoengine.Document):
-        @getattr(lifecycle, moment)
-        def hook(self) -> None: ...
-
-    with pytest.raises(
-        HookDefinitionError, match=rf"Listening\.hook, marked @{moment}.*no such moment"
-    ):
-        Lifecycle(store=MemoryStore()).install(Listening)
 
 
 @pytest.mark.usefixtures("forgotten")

@@ -14,7 +14,7 @@ from lifecycle.mappers.mongoengine.causes import cause_now
 from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image, applied, image_of, remember
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
-from lifecycle.mappers.mongoengine.loading import Loaded
+from lifecycle.mappers.mongoengine.loading import Loaded, temporary
 from lifecycle.mappers.mongoengine.sending import is_real
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.updates import touched
@@ -76,7 +76,7 @@ def modify(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
 
         def write() -> Any:
             remember(self, None)  # in case it fails half way
-            with tapped_document(self, loaded):
+            with tapped_document(self, loaded), temporary():
                 modified = original(self, query, **kwargs)
             remember(self, loaded.image if modified else before)
             return modified

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from mongoengine import Document
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered, ValidationError
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
+from lifecycle.dispatch import call
 from lifecycle.errors import HistoryError, HookDefinitionError
-from lifecycle.hooks import model_hooks
+from lifecycle.hooks import Hook, model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread, stored_id
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
-from lifecycle.moments import Moment
+from lifecycle.moments import LoadClassMetadata, Moment
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 
 __all__ = ["DocumentModel", "DocumentModels", "all_subclasses", "is_concrete"]
@@ -146,6 +148,7 @@ class DocumentModels:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._models: dict[type, DocumentModel] = {}
+        self._told: Final[WeakKeyDictionary[type, set[Hook]]] = WeakKeyDictionary()
 
     def get(self, cls: type) -> DocumentModel:
         """The model of a class.
@@ -163,6 +166,7 @@ class DocumentModels:
             model = self._checked(cls)
             self._services.entities.register(model.entity, model.root)
             self._models[cls] = model
+            self._tell_of(cls)
         return model
 
     def concerned(self, cls: type) -> DocumentModel | None:
@@ -172,15 +176,33 @@ class DocumentModels:
             return model
         return None
 
+    def with_load_hooks(self, cls: type) -> DocumentModel | None:
+        """The model of a class with hooks around loading; ``None`` for others."""
+        self._tell_of(cls)
+        plan = self._services.dispatcher.plan(cls)
+        return self.get(cls) if {Moment.PRE_LOAD, Moment.POST_LOAD} & plan.keys() else None
+
     def check_declared(self, target: type) -> None:
         """Check every class a target covers that has hooks or a policy, before it is first used.
 
-        Raises ``ConfigurationError`` for the first one whose declarations cannot work.
+        Hooks that want to know of classes are told of each once. Raises ``ConfigurationError`` for
+        the first one whose declarations cannot work.
         """
         for cls in all_subclasses(target):
+            if not is_concrete(cls) or not _is_current(cls):
+                continue
             declares = policy_of(cls) != Policy() or model_hooks(cls)
-            if declares and cls not in self._models and is_concrete(cls) and _is_current(cls):
+            if declares and cls not in self._models:
                 self._checked(cls)
+            self._tell_of(cls)
+
+    def _tell_of(self, cls: Any) -> None:
+        told = self._told.setdefault(cls, set())
+        for hook in self._services.dispatcher.plan(cls).get(Moment.LOAD_CLASS_METADATA, ()):
+            if hook not in told:
+                told.add(hook)
+                model = self._models.get(cls) or DocumentModel(cls)
+                call(hook, LoadClassMetadata(cls, model.entity, tuple(cls._fields)))
 
     def check(self, target: type) -> None:
         """Check every class a target covers. Raises as `check_declared` does."""
@@ -191,11 +213,6 @@ class DocumentModels:
     def _checked(self, cls: type) -> DocumentModel:
         model = DocumentModel(cls)
         for hook in model_hooks(cls):
-            if hook.mark.moment in (Moment.PRE_LOAD, Moment.POST_LOAD):
-                raise HookDefinitionError(
-                    f"{hook.name}, marked @{hook.mark.moment}, is a hook of the document class "
-                    f"{cls.__qualname__}, but documents have no such moment yet"
-                )
             if hook.is_async:
                 raise HookDefinitionError(
                     f"{hook.name}, marked @{hook.mark.moment}, is async, and mongoengine would "

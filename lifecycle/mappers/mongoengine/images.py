@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lifecycle.errors import ConflictError
-from lifecycle.mappers.mongoengine.transactions import current
+from lifecycle.mappers.mongoengine.transactions import bound, current
 from lifecycle.markers import ABSENT, UNKNOWN
 
 __all__ = ["Image", "Projection", "applied", "image_of", "known", "reached", "remember"]
@@ -85,7 +85,7 @@ class Image:
         self.collection = collection
         self.era = era
         self.projection = projection
-        self.transaction = current()
+        self.transaction = None if bound.get() is None else current()
 
     def covers(self, path: str) -> bool:
         """Whether everything at a path is known; ``False`` for a part that was not loaded."""

@@ -22,6 +22,7 @@ from lifecycle.mappers.mongoengine.documents import (
 )
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
+from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.relating import relation
 from lifecycle.mappers.mongoengine.writing import Writing
 from lifecycle.policy import Policy
@@ -38,6 +39,7 @@ class MongoengineMapper:
         self._models: Final = DocumentModels(services)
         self._aftermath: Final = Aftermath(services)
         self._installed: tuple[type, ...] = ()
+        services.dispatcher.when_changed(patches.refresh)
 
     # --- the Mapper protocol ---
 
@@ -97,7 +99,9 @@ class MongoengineMapper:
         self._models.check(cls)
 
     def subscribed(self) -> None:
-        """There are new hooks; each is looked up when it is needed."""
+        """There are new hooks, which may want to be told of classes."""
+        for cls in self._installed:
+            self._models.check_declared(cls)
 
     def maps(self, cls: type) -> bool:
         """Whether the class, or one that inherits from it, has documents."""
@@ -163,6 +167,11 @@ class MongoengineMapper:
         """The part of this Lifecycle in a write that passes ``save`` and ``delete`` by."""
         classes = [one for one in all_subclasses(cls) if self.watches(one)]
         return part_of(self._models, self._services, classes, call, cause, bulk)
+
+    def load_hooks(self, cls: type) -> LoadHooks | None:
+        """What to run when documents of this class are loaded; ``None`` for nothing."""
+        model = self._models.with_load_hooks(cls)
+        return None if model is None else LoadHooks(model, self._services)
 
 
 def _class_of(target: Any) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from functools import partial, wraps
+from typing import Any, Final, NamedTuple
 
 from mongoengine import Document
+from mongoengine.base import get_document
 
 from lifecycle.mappers.mongoengine.images import (
     Image,
@@ -15,6 +18,7 @@ from lifecycle.mappers.mongoengine.images import (
     image_of,
     remember,
 )
+from lifecycle.mappers.mongoengine.load_hooks import LoadHooks, unfilled
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
 from lifecycle.mappers.mongoengine.values import copied
 from lifecycle.mappers.mongoengine.watchers import Keep, Watchers
@@ -29,7 +33,23 @@ __all__ = [
     "qualify",
     "queryset_from_json",
     "reload",
+    "setstate",
+    "temporary",
 ]
+
+
+class _Source(NamedTuple):
+    """Where the SON comes from that the next document is made of, if not just from a load."""
+
+    queryset: Any = None
+    is_load: bool = True
+    of_one: bool = True  # else of all that are made until it is over
+
+
+_NO_LOAD: Final = _Source(is_load=False, of_one=False)
+_source: Final[ContextVar[_Source | None]] = ContextVar(
+    "lifecycle.mongoengine.source", default=None
+)
 
 
 def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,14 +57,77 @@ def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., 
 
     @wraps(original)
     def _from_son(cls: Any, son: Any, *args: Any, **kwargs: Any) -> Any:
+        source = _source.get()
+        if source is not None and source.of_one:
+            _source.set(None)
+        actual = cls if type(son) is dict and "_cls" not in son else _class_of(cls, son)
+        hooks = watchers.load_hooks[actual]
+        if hooks and (source is None or source.is_load):
+            make = partial(original, cls)
+            return _told(watchers, hooks, actual, source, make, son, *args, **kwargs)
         document = original(cls, son, *args, **kwargs)
-        keep = watchers.keeping[type(document)]
+        keep = watchers.keeping[actual]
         if keep is not None:
-            kept = son if keep is Keep.BY_REFERENCE else copied(son)
-            remember(document, Image(kept, cls._collection, watchers))
+            image = Image(
+                son if keep is Keep.BY_REFERENCE else copied(son), cls._collection, watchers
+            )
+            if source is not None:
+                _from_source(source, image)
+            remember(document, image)
         return document
 
     return _from_son
+
+
+def _class_of(cls: Any, son: Any) -> Any:
+    """The class that mongoengine makes a document of."""
+    name = son.get("_cls") if isinstance(son, dict) else None
+    return cls if name is None or name == cls._class_name else get_document(name)
+
+
+def _told(
+    watchers: Watchers,
+    hooks: tuple[LoadHooks, ...],
+    cls: Any,
+    source: _Source | None,
+    make: Callable[..., Any],
+    son: dict[str, Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Make a document with the hooks before and after; its image is of the SON before all hooks."""
+    data = son
+    if any(one.look_at_data for one in hooks):
+        data, instance = copied(son), unfilled(cls)
+        for one in hooks:
+            data = one.before(instance, data)
+    document = make(data, *args, **kwargs)
+    image = Image(copied(son) if data is son else son, cls._collection, watchers)
+    if source is not None:
+        _from_source(source, image)
+    remember(document, image)
+    for one in hooks:
+        one.after(document, son)
+    return document
+
+
+def _from_source(source: _Source, image: Image) -> None:
+    if source.queryset is not None:
+        _qualify(source.queryset, image)
+
+
+@contextmanager
+def _made_from(source: _Source) -> Iterator[None]:
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def temporary() -> AbstractContextManager[None]:
+    """The next document is made only to fill another one from it: no load hooks run for it."""
+    return _made_from(_Source(is_load=False))
 
 
 def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,10 +135,10 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(original)
     def item(self: Any, *args: Any) -> Any:
-        found = original(self, *args)
-        if self._loaded_fields.fields or self._search_text or _tells_more(self):
-            qualify(self, found)
-        return found
+        if not (self._loaded_fields.fields or self._search_text or _tells_more(self)):
+            return original(self, *args)
+        with _made_from(_Source(self, is_load=_loaded_into(self) is None)):
+            return original(self, *args)
 
     return item
 
@@ -63,11 +146,8 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
 def _tells_more(queryset: Any) -> bool:
     """Whether it reads from elsewhere than its class does, or for somebody who is to be told."""
     collection = queryset._collection_obj
-    if isinstance(collection, Tapped):
-        if isinstance(collection.listener, Loaded):
-            return True
-        collection = collection.collection
-    return collection is not untapped(queryset._document._collection)
+    elsewhere = untapped(collection) is not untapped(queryset._document._collection)
+    return elsewhere or _loaded_into(queryset) is not None
 
 
 def in_bulk(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,17 +166,26 @@ def in_bulk(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., A
 def qualify(queryset: Any, document: Any) -> None:
     """Note what only the queryset knows: where the document is, and how much of it was read."""
     image = image_of(document) if isinstance(document, Document) else None
-    if image is None:
-        return
+    if image is not None:
+        _qualify(queryset, image)
+
+
+def _qualify(queryset: Any, image: Image) -> None:
     image.collection = untapped(queryset._collection_obj)
     if queryset._loaded_fields:
         image.projection = Projection.of(queryset._loaded_fields.as_dict())
     if queryset._search_text:  # the score is in the SON, but not in the database
         image.son = {name: value for name, value in image.son.items() if name != "_text_score"}
-    if isinstance(queryset._collection_obj, Tapped):
-        listener = queryset._collection_obj.listener
-        if isinstance(listener, Loaded):
-            listener.image = image
+    loaded = _loaded_into(queryset)
+    if loaded is not None:
+        loaded.image = image
+
+
+def _loaded_into(queryset: Any) -> Loaded | None:
+    """Who listens to the queryset in order to fill another document from what it loads."""
+    collection = queryset._collection_obj
+    listener = collection.listener if isinstance(collection, Tapped) else None
+    return listener if isinstance(listener, Loaded) else None
 
 
 class Loaded:
@@ -146,7 +235,8 @@ def document_from_json(watchers: Watchers, original: Callable[..., Any]) -> Call
 
     @wraps(original)
     def from_json(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        document = original(cls, *args, **kwargs)
+        with _made_from(_NO_LOAD):
+            document = original(cls, *args, **kwargs)
         remember(document, None)
         return document
 
@@ -158,9 +248,21 @@ def queryset_from_json(watchers: Watchers, original: Callable[..., Any]) -> Call
 
     @wraps(original)
     def from_json(self: Any, *args: Any, **kwargs: Any) -> Any:
-        documents = original(self, *args, **kwargs)
+        with _made_from(_NO_LOAD):
+            documents = original(self, *args, **kwargs)
         for document in documents:
             remember(document, None)
         return documents
 
     return from_json
+
+
+def setstate(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around ``Document.__setstate__``: what comes from a pickle, or is a copy, is no load."""
+
+    @wraps(original)
+    def __setstate__(self: Any, data: Any) -> None:
+        with _made_from(_NO_LOAD):
+            original(self, data)
+
+    return __setstate__

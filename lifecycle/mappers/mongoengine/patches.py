@@ -31,6 +31,7 @@ _WRAPPINGS: Final[tuple[tuple[Any, str, Wrapping], ...]] = (
     (Document, "reload", loading.reload),
     (Document, "from_json", loading.document_from_json),
     (Document, "_from_son", loading.from_son),
+    (Document, "__setstate__", loading.setstate),
     (BaseQuerySet, "__next__", loading.item),
     (BaseQuerySet, "__getitem__", loading.item),
     (BaseQuerySet, "in_bulk", loading.in_bulk),
@@ -110,7 +111,7 @@ def unwatch(watcher: Watcher) -> None:
 
 
 def refresh() -> None:
-    """Ask the watchers again which classes they watch."""
+    """Ask the watchers again which classes they watch, and what they want of them."""
     with _lock:
         if _patches is not None:
             _patches.watchers.become(_patches.watchers.all)

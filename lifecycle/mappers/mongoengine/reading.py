@@ -7,7 +7,7 @@ from typing import Any
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.mappers.mongoengine.documents import DocumentModel, NetChanges
 from lifecycle.mappers.mongoengine.fields import python
-from lifecycle.mappers.mongoengine.images import Image, reached
+from lifecycle.mappers.mongoengine.images import Image, applied, reached
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
@@ -81,9 +81,10 @@ class LiveDocument:
             new = {db_name: self._stored(name)}
         except Exception:  # see _python
             return {name: Change(self._old(db_name), self._document._data.get(name))}
-        if self._image is not None and self._image.covers(db_name):
-            paths = [db_name]
         changes = {path: Change(self._old(path), reached(new, path.split("."))) for path in paths}
+        if self._image is not None and self._image.covers(db_name):
+            after = _changed(self._image, changes).at(db_name)
+            changes = {db_name: Change(self._image.at(db_name), after)}
         return dict(self._model.python(changes, self._image, Operation.UPDATE))
 
     def _old(self, path: str) -> Any:
@@ -108,3 +109,9 @@ class LiveDocument:
 
     def _field(self, name: str) -> Any:
         return self._document._fields.get(name) or self._document._dynamic_fields.get(name)
+
+
+def _changed(image: Image, changes: NetChanges) -> Image:
+    """What the database will hold when it is told of these changes, and of no other."""
+    sets = {path: change.new for path, change in changes.items() if change.new is not ABSENT}
+    return applied(image, sets, changes.keys() - sets.keys())

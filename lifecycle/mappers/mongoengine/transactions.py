@@ -18,11 +18,11 @@ from pymongo import client_session
 from pymongo.errors import PyMongoError
 from pymongo.synchronous import client_session as client_session_module
 
-__all__ = ["Outcome", "Transaction", "current"]
+__all__ = ["Outcome", "Transaction", "bound", "current"]
 
 _log: Final = logging.getLogger("lifecycle")
 
-_bound: Final[ContextVar[client_session.ClientSession | None]] = getattr(
+bound: Final[ContextVar[client_session.ClientSession | None]] = getattr(
     client_session_module, "_SESSION", ContextVar("lifecycle.no_bind", default=None)
 )
 """Where pymongo keeps the session that a block has bound; older versions have none."""
@@ -45,7 +45,7 @@ OutcomeListener: TypeAlias = Callable[[Outcome], None]
 
 def current() -> Transaction | None:
     """The transaction that what is sent now belongs to; ``None`` outside of one."""
-    session = _bound.get()
+    session = bound.get()
     if session is None or not session.in_transaction:
         return None
     found: Transaction | None = vars(session).get(_OURS)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.bulk import Part
 from lifecycle.mappers.mongoengine.fields import keeps_its_son_apart
+from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.writing import Writing
 
 __all__ = ["Keep", "Watcher", "Watchers", "Wrapping"]
@@ -36,6 +37,10 @@ class Watcher(Protocol):
         """Its part in a write that passes ``save`` and ``delete`` by, of documents of a class."""
         ...
 
+    def load_hooks(self, cls: type) -> LoadHooks | None:
+        """What it runs when documents of this class are loaded; ``None`` for nothing."""
+        ...
+
 
 class Watchers:
     """The watchers from the first installation to the last: one era of seeing every write.
@@ -47,12 +52,14 @@ class Watchers:
         self.all: tuple[Watcher, ...] = ()
         self._by_class: dict[type, tuple[Watcher, ...]] = {}
         self.keeping = _Keeping(self)
+        self.load_hooks = _LoadHooks(self)
 
     def become(self, watchers: tuple[Watcher, ...]) -> None:
         """Replace who watches, or ask them again which classes they watch."""
         self.all = watchers
         self._by_class = {}
         self.keeping = _Keeping(self)
+        self.load_hooks = _LoadHooks(self)
 
     def of(self, cls: type) -> tuple[Watcher, ...]:
         """Who watches a class."""
@@ -82,6 +89,19 @@ class _Keeping(dict[Any, Keep | None]):
     def _keep(self, cls: Any) -> Keep:
         apart = all(map(keeps_its_son_apart, cls._fields.values()))
         return Keep.BY_REFERENCE if apart else Keep.AS_COPY
+
+
+class _LoadHooks(dict[Any, tuple[LoadHooks, ...]]):
+    """What to run when documents of a class are loaded, mostly nothing; asked at every load."""
+
+    def __init__(self, watchers: Watchers) -> None:
+        super().__init__()
+        self._watchers = watchers
+
+    def __missing__(self, cls: Any) -> tuple[LoadHooks, ...]:
+        found = (watcher.load_hooks(cls) for watcher in self._watchers.of(cls))
+        hooks = self[cls] = tuple(one for one in found if one is not None)
+        return hooks
 
 
 Wrapping: TypeAlias = Callable[[Watchers, Callable[..., Any]], Callable[..., Any]]
