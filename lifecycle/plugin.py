@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from lifecycle.audit.evidence import Evidence
 from lifecycle.audit.history import History, literal_key
+from lifecycle.audit.privacy import Privacy
 from lifecycle.audit.recorder import AuditMode, Recorder
 from lifecycle.audit.store import AuditStore
 from lifecycle.audit.stores.opening import opened
@@ -118,6 +120,8 @@ class Lifecycle:
         )
         self.signals: Final = Signals(self._dispatcher)
         self.history: Final = History(lambda: self.store, self)
+        self.evidence: Final = Evidence(lambda: self.store)
+        self.privacy: Final = Privacy(lambda: self.store, self, self.history)
 
     # --- setting up ---
 

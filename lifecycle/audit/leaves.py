@@ -32,6 +32,7 @@ HEADER: Final = -1
 """Stands in place of a record's number for the row of its revision."""
 
 SALT: Final = 16
+_UNUSED: Final = ""  # for the salt of a cell without a value
 _ZERO: Final = bytes(SALT)
 _PART: Final = Packing(">i32s16s")
 _PLACE: Final = Packing(">qi")
@@ -152,6 +153,8 @@ def part_digest(row: Row, salt: bytes, kept: Sequence[str | None] | None = None)
     content.append(names)
     for place, (cell, one) in enumerate(zip(cells, salts, strict=True)):
         if cell is None:
+            if kept is not None and one != _UNUSED:
+                raise EvidenceError("the evidence of it is not as it was written")
             content.append(None)
         elif one is None:
             content.append(_left(row, place, cell))
@@ -255,7 +258,9 @@ def erased(
         salts: list[str | None] = list(fate.salts)
     else:
         fresh = _salts(urandom(SALT) if part is None else part.salt, len(cells))
-        salts = [one.hex() for one in fresh]
+        salts = [
+            _UNUSED if cell is None else one.hex() for one, cell in zip(fresh, cells, strict=True)
+        ]
     gone = [
         place
         for place, title in enumerate(titles)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -132,6 +133,29 @@ class Ledger(Protocol):
 
     def orphans(self, limit: int) -> list[tuple[int, int]]:
         """Records without a revision that are not in a leaf either, some of them."""
+        ...
+
+    def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
+        """The next revisions by an actor, in order."""
+        ...
+
+    def old(
+        self, before: datetime, entity: str | None, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        """The next places of records made before a moment, of one entity or all, in order."""
+        ...
+
+    def bare(self, before: datetime, after: int, limit: int) -> list[int]:
+        """The next revisions made before a moment that have no records, in order."""
+        ...
+
+    def excess(
+        self, entity: str, keep: int, after: str | None, limit: int
+    ) -> tuple[list[tuple[int, int]], str | None]:
+        """Places of all but the newest records of each of the next objects of an entity.
+
+        And the key to go on after, ``None`` after the last one.
+        """
         ...
 
     def writing(self, entry: Entry) -> AbstractContextManager[LedgerWriter]:

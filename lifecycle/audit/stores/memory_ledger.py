@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -98,6 +99,39 @@ class MemoryLedger:
         known = {one.seq for one in self._store._revisions}
         places = (record.position for record in self._store._records)
         return [(place.seq, place.n) for place in places if place.seq not in known][:limit]
+
+    def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
+        mine = (one.seq for one in self._store._revisions if one.actor == actor)
+        return [seq for seq in mine if seq and seq > after][:limit]
+
+    def old(
+        self, before: datetime, entity: str | None, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        return [
+            (record.position.seq, record.position.n)
+            for record in self._store._records
+            if record.at < before
+            and entity in (None, record.entity)
+            and tuple(record.position) > after
+        ][:limit]
+
+    def bare(self, before: datetime, after: int, limit: int) -> list[int]:
+        full = {record.revision.seq for record in self._store._records}
+        made = (one for one in self._store._revisions if one.at < before)
+        return [one.seq for one in made if one.seq and one.seq > after and one.seq not in full][
+            :limit
+        ]
+
+    def excess(
+        self, entity: str, keep: int, after: str | None, limit: int
+    ) -> tuple[list[tuple[int, int]], str | None]:
+        objects: dict[str, list[tuple[int, int]]] = {}
+        for record in self._store._records:
+            if record.entity == entity and (after is None or record.key > after):
+                objects.setdefault(record.key, []).append((record.position.seq, record.position.n))
+        keys = sorted(objects)[:limit]
+        places = [place for key in keys for place in objects[key][: -keep or None]]
+        return sorted(places), keys[-1] if len(keys) == limit else None
 
     @contextmanager
     def writing(self, entry: Entry) -> Iterator[MemoryLedger]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     and_,
     delete,
+    exists,
     false,
     func,
     insert,
@@ -191,6 +192,63 @@ class SqlLedger(_Reading):
         )
         with self._transaction() as connection:
             return [(row.seq, row.n) for row in connection.execute(statement)]
+
+    def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
+        revision = self._tables.revision.c
+        statement = select(revision.seq).where(revision.actor == actor, revision.seq > after)
+        with self._transaction() as connection:
+            return list(connection.scalars(statement.order_by(revision.seq).limit(limit)))
+
+    def old(
+        self, before: datetime, entity: str | None, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        revision, change = self._tables.revision, self._tables.change
+        beyond = or_(change.c.seq > after[0], change.c.n > after[1])
+        statement = (
+            select(change.c.seq, change.c.n)
+            .join_from(change, revision, change.c.seq == revision.c.seq)
+            .where(revision.c.at < before, change.c.seq >= after[0], beyond)
+            .order_by(change.c.seq, change.c.n)
+            .limit(limit)
+        )
+        if entity is not None:
+            statement = statement.where(change.c.entity == entity)
+        with self._transaction() as connection:
+            return [(row.seq, row.n) for row in connection.execute(statement)]
+
+    def bare(self, before: datetime, after: int, limit: int) -> list[int]:
+        revision, change = self._tables.revision, self._tables.change
+        statement = (
+            select(revision.c.seq)
+            .where(revision.c.at < before, revision.c.seq > after)
+            .where(~exists().where(change.c.seq == revision.c.seq))
+            .order_by(revision.c.seq)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return list(connection.scalars(statement))
+
+    def excess(
+        self, entity: str, keep: int, after: str | None, limit: int
+    ) -> tuple[list[tuple[int, int]], str | None]:
+        change = self._tables.change.c
+        of_entity = [change.entity == entity]
+        if after is not None:
+            of_entity.append(change.key > after)
+        keys = select(change.key).where(*of_entity).distinct().order_by(change.key).limit(limit)
+        newest_first = [change.seq.desc(), change.n.desc()]
+        rank = func.row_number().over(partition_by=change.key, order_by=newest_first)
+        with self._transaction() as connection:
+            found = list(connection.scalars(keys))
+            if not found:
+                return [], None
+            ranked = select(change.seq, change.n, rank.label("place_in_object"))
+            ranked = ranked.where(*of_entity, change.key <= found[-1])
+            older = ranked.subquery()
+            statement = select(older.c.seq, older.c.n).where(older.c.place_in_object > keep)
+            statement = statement.order_by(older.c.seq, older.c.n)
+            places = [(row.seq, row.n) for row in connection.execute(statement)]
+        return places, found[-1] if len(found) == limit else None
 
     @contextmanager
     def writing(self, entry: Entry) -> Iterator[_Writer]:

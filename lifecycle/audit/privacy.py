@@ -1,0 +1,389 @@
+"""Erasing, pruning, holding and handing out: what becomes of recorded personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Any, Final
+
+from msgspec import Struct
+
+from lifecycle.audit.acts import (
+    CHUNK,
+    Place,
+    erase_chunk,
+    held_among,
+    prune_chunk,
+    some_at_a_time,
+)
+from lifecycle.audit.chain import Signer
+from lifecycle.audit.evidence import Progress
+from lifecycle.audit.history import History, Names
+from lifecycle.audit.leaves import HEADER
+from lifecycle.audit.ledger import Hold, ledger_of
+from lifecycle.audit.records import Position, Record
+from lifecycle.audit.store import AuditStore, Query
+from lifecycle.changes import split_path
+from lifecycle.context import current
+from lifecycle.errors import HeldError
+
+__all__ = ["Erased", "Privacy", "Pruned", "erase", "export_subject", "hold", "prune"]
+
+_WHO: Final = frozenset({"actor", "actor_label", "reason", "request_id", "context"})
+_KEYS: Final = frozenset({"key", "former_key"})
+_TOLD: Final = frozenset({"label", "error"})
+
+
+class Erased(Struct, frozen=True, kw_only=True):
+    """What an erasure did, or would do: how many rows of the log it looked at and changed."""
+
+    matched: int
+    rows: int
+    values: int
+    dry_run: bool
+
+
+class Pruned(Struct, frozen=True, kw_only=True):
+    """What a pruning did, or would do. ``held`` is what a legal hold kept."""
+
+    records: int
+    revisions: int
+    held: int
+    dry_run: bool
+
+
+def _nobody(done: int) -> None:
+    """Nobody looks at the progress."""
+
+
+def erase(
+    store: AuditStore,
+    *,
+    actor: str | None = None,
+    entity: str | None = None,
+    keys: Iterable[str] | None = None,
+    fields: Iterable[str] | None = None,
+    with_keys: bool = False,
+    dry_run: bool = False,
+    key: str | bytes | None = None,
+    progress: Progress = _nobody,
+) -> Erased:
+    """Put a keyed digest in place of recorded values, for good.
+
+    With ``actor``: who, why, in which request and context, of all that this actor did. With
+    ``entity`` and ``keys``: every value, label and error of one object, under each of its keys, and
+    with ``with_keys`` the keys themselves. With ``entity`` and ``fields``: the values of these
+    fields of every object, or of the one. What was sealed still verifies. The database of the
+    application is not touched. ``key`` signs the acts.
+
+    Runs in short transactions; one that was interrupted is taken up by doing it again. Raises
+    ``ValueError`` when it is not said what to erase, ``HeldError``, before anything is changed,
+    when a legal hold keeps some of it, and what the ledger and the store raise.
+    """
+    ledger, signer = ledger_of(store), None if key is None else Signer(key)
+    names = None if fields is None else frozenset(fields)
+    if (actor is None) == (entity is None):
+        raise ValueError("erase takes an actor, or an entity with keys, fields or both")
+    if entity is not None and keys is None and not names:
+        raise ValueError(f"erase would take every value of {entity}: give keys or fields")
+    known = None if keys is None else sorted(set(keys))
+
+    def by_actor(actor: str) -> Iterator[Place]:
+        after = -1
+        while seqs := ledger.revisions_of(actor, after, CHUNK):
+            yield from ((seq, HEADER) for seq in seqs)
+            after = seqs[-1]
+
+    def places() -> Iterator[Place]:
+        if actor is not None:
+            return by_actor(actor)
+        assert entity is not None
+        queries = [Query(entity=entity)] if known is None else []
+        queries += [Query(entity=entity, key=one) for one in known or ()]
+        found = (tuple(record.position) for query in queries for record in _all(store, query))
+        return ((seq, n) for seq, n in found)
+
+    holds = ledger.holds()
+    matched = 0
+    for chunk in some_at_a_time(places()) if holds or dry_run else ():
+        matched += len(chunk)
+        for (seq, n), found in held_among(ledger, holds, chunk).items():
+            raise HeldError(
+                f"revision {seq}{'' if n == HEADER else f', record {n},'} is kept by legal hold "
+                f"{found.number} ({found.reason or 'no reason was given'}): release it first"
+            )
+    if dry_run:
+        return Erased(matched=matched, rows=0, values=0, dry_run=True)
+    wanted = _wanted(actor is not None, names, with_keys)
+    matched = rows = values = 0
+    for chunk in some_at_a_time(places()):
+        changed, gone = erase_chunk(ledger, chunk, wanted, signer)
+        matched, rows, values = matched + len(chunk), rows + changed, values + gone
+        progress(len(chunk))
+    return Erased(matched=matched, rows=rows, values=values, dry_run=False)
+
+
+def _wanted(is_actor: bool, names: frozenset[str] | None, with_keys: bool) -> Callable[[str], bool]:
+    """Which cells of a row are erased."""
+    if is_actor:
+        return _WHO.__contains__
+    told = (_TOLD | _KEYS if with_keys else _TOLD) if names is None else frozenset()
+
+    def wanted(title: str) -> bool:
+        if not title.startswith("."):
+            return title in told
+        return names is None or split_path(title[1:])[0] in names
+
+    return wanted
+
+
+def prune(
+    store: AuditStore,
+    *,
+    older_than: timedelta | datetime | None = None,
+    keep: int | None = None,
+    entity: str | None = None,
+    dry_run: bool = False,
+    key: str | bytes | None = None,
+    progress: Progress = _nobody,
+) -> Pruned:
+    """Remove old records, by age, or all but the newest ``keep`` of each object.
+
+    ``older_than`` is an age or an aware moment; ``entity`` narrows it to one model, and ``keep``
+    needs it. What a legal hold keeps stays. What was sealed leaves its digest, and still verifies.
+    ``key`` signs the acts.
+
+    Runs in short transactions; one that was interrupted is taken up by doing it again. Raises
+    ``ValueError`` when it is not said what to prune, and what the ledger and the store raise.
+    """
+    ledger, signer = ledger_of(store), None if key is None else Signer(key)
+    before = datetime.now(UTC) - older_than if isinstance(older_than, timedelta) else older_than
+    if before is None and keep is None:
+        raise ValueError("prune takes an age (older_than), a number of records to keep, or both")
+    if before is not None and before.tzinfo is None:
+        raise ValueError(f"older_than={before!r} has no time zone; give an aware datetime")
+    if keep is not None and (entity is None or keep < 1):
+        raise ValueError("keep is a number from 1 on, and needs the entity it is for")
+    holds = ledger.holds()
+    records = revisions = held = 0
+
+    def old() -> Iterator[list[Place]]:
+        after = (-1, HEADER)
+        while before is not None:
+            found = ledger.old(before, entity, after, CHUNK)
+            if not found:
+                return
+            yield found
+            after = found[-1]
+
+    def excess() -> Iterator[list[Place]]:
+        after: str | None = None
+        while keep is not None and entity is not None:
+            found, after = ledger.excess(entity, keep, after, CHUNK)
+            yield from some_at_a_time(found)
+            if after is None:
+                return
+
+    def bare() -> Iterator[list[Place]]:
+        last = -1
+        while before is not None:
+            found = ledger.bare(before, last, CHUNK)
+            if not found:
+                return
+            yield [(seq, HEADER) for seq in found]
+            last = found[-1]
+
+    for chunk in chain(old(), excess()):
+        kept = held_among(ledger, holds, chunk)
+        free = [place for place in chunk if place not in kept]
+        held += len(kept)
+        records += len(free)
+        if free and not dry_run:
+            prune_chunk(ledger, free, signer)
+        progress(len(chunk))
+    for chunk in bare():
+        kept = held_among(ledger, holds, chunk)
+        free = [place for place in chunk if place not in kept]
+        revisions += len(free)
+        if free and not dry_run:
+            prune_chunk(ledger, free, signer)
+    return Pruned(records=records, revisions=revisions, held=held, dry_run=dry_run)
+
+
+def hold(
+    store: AuditStore,
+    *,
+    entity: str | None = None,
+    key: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+) -> Hold:
+    """Keep records from being pruned and erased: of a model, an object or an actor.
+
+    Returns the hold with its number, by which it is released. Raises ``ValueError`` when it is not
+    said what to hold, ``ConfigurationError`` for a store that cannot, and what the store raises.
+    """
+    if entity is None and actor is None:
+        raise ValueError("a hold needs an entity, perhaps with a key, or an actor")
+    if key is not None and entity is None:
+        raise ValueError(f"a hold on key {key!r} needs the entity the key belongs to")
+    context = current()
+    return ledger_of(store).add_hold(
+        Hold(
+            at=datetime.now(UTC).isoformat(timespec="microseconds"),
+            entity=entity,
+            key=key,
+            actor=actor,
+            reason=reason or context.reason,
+            set_by=context.actor,
+        )
+    )
+
+
+def export_subject(
+    store: AuditStore, *, actor: str | None = None, objects: Iterable[tuple[str, str]] = ()
+) -> Iterator[Record]:
+    """Everything the log has about one person, oldest first, each record once, in flat memory.
+
+    That is what they did as ``actor``, and what happened to the ``objects`` that are about them,
+    given by entity and key. Raises ``ValueError`` when neither is given.
+    """
+    queries = [Query(entity=entity, key=key) for entity, key in objects]
+    if actor is not None:
+        queries.append(Query(actor=actor))
+    if not queries:
+        raise ValueError("export_subject needs an actor, objects by entity and key, or both")
+    place: Any = attrgetter("position")
+    found = merge(*(store.scan(query) for query in queries), key=place)
+    return (next(same) for _, same in groupby(found, key=place))
+
+
+def _all(store: AuditStore, query: Query) -> Iterator[Record]:
+    """Every matching record, page by page, while some are changed."""
+    after: Position | None = None
+    while True:
+        page = store.page(query, after=after, limit=CHUNK, newest_first=False)
+        yield from page
+        if page.next is None:
+            return
+        after = page.next
+
+
+class Privacy:
+    """What becomes of personal data in the log of one Lifecycle.
+
+    Models are given as classes or by their registered names, objects by their identity.
+    """
+
+    def __init__(self, store: Callable[[], AuditStore], names: Names, history: History) -> None:
+        self._store = store
+        self._names = names
+        self._history = history
+
+    def erase(
+        self,
+        target: Any = None,
+        identity: Any = None,
+        *,
+        actor: str | None = None,
+        fields: Iterable[str] | None = None,
+        with_keys: bool = False,
+        dry_run: bool = False,
+        key: str | bytes | None = None,
+    ) -> Erased:
+        """Put keyed digests in place of the values of an object, of some fields, or of an actor.
+
+        ``erase(user)`` or ``erase(User, 1)`` for an object, under every key it had;
+        ``erase(User, fields={"phone"})`` for fields of every object; ``erase(actor="ann")`` for who
+        did it, and why. See `lifecycle.audit.privacy.erase` for what it does and raises.
+        """
+        entity, known = self._subject(target, identity)
+        keys = None if known is None else self._all_keys(entity, known)
+        return erase(
+            self._store(),
+            actor=actor,
+            entity=entity,
+            keys=keys,
+            fields=fields,
+            with_keys=with_keys,
+            dry_run=dry_run,
+            key=key,
+        )
+
+    def prune(
+        self,
+        model: type | str | None = None,
+        *,
+        older_than: timedelta | datetime | None = None,
+        keep: int | None = None,
+        dry_run: bool = False,
+        key: str | bytes | None = None,
+    ) -> Pruned:
+        """Remove old records, of one model or all; see `lifecycle.audit.privacy.prune`."""
+        entity = None if model is None else self._names.entity(model)
+        return prune(
+            self._store(),
+            older_than=older_than,
+            keep=keep,
+            entity=entity,
+            dry_run=dry_run,
+            key=key,
+        )
+
+    def hold(
+        self,
+        target: Any = None,
+        identity: Any = None,
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Hold:
+        """Keep a model's, an object's or an actor's records from being pruned and erased."""
+        entity, key = self._subject(target, identity)
+        return hold(self._store(), entity=entity, key=key, actor=actor, reason=reason)
+
+    def holds(self) -> list[Hold]:
+        """The legal holds there are."""
+        return ledger_of(self._store()).holds()
+
+    def release(self, number: int) -> bool:
+        """Take a legal hold away; returns whether there was one of that number."""
+        return ledger_of(self._store()).release(number)
+
+    def export_subject(
+        self, *objects: tuple[type | str, Any] | Any, actor: str | None = None
+    ) -> Iterator[Record]:
+        """Everything the log has about one person: their acts, and objects that are about them.
+
+        Objects are given as they are, or as a tuple of model and identity; each is followed back
+        over changes of its key. Oldest first, each record once.
+        """
+        subjects = []
+        for one in objects:
+            entity, key = (
+                self._subject(*one) if isinstance(one, tuple) else self._subject(one, None)
+            )
+            assert entity is not None
+            if key is None:
+                raise ValueError(f"export_subject({one!r}) has no identity: give (Model, identity)")
+            subjects += [(entity, each) for each in self._all_keys(entity, key)]
+        return export_subject(self._store(), actor=actor, objects=subjects)
+
+    def _subject(self, target: Any, identity: Any) -> tuple[str | None, str | None]:
+        if target is None:
+            return None, None
+        if not isinstance(target, type | str):
+            return self._names.subject(target)
+        key = None if identity is None else self._names.key(target, identity)
+        return self._names.entity(target), key
+
+    def _all_keys(self, entity: str | None, key: str) -> set[str]:
+        """Every key an object had, back over its moves."""
+        assert entity is not None
+        keys = {key}
+        for record in self._history.of(entity, key):
+            keys.update({record.key, record.former_key or record.key})
+        return keys
