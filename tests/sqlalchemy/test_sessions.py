@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import String, select
+from sqlalchemy import String, create_engine, select
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -137,6 +137,28 @@ async def test_an_async_hook_under_a_plain_session_is_an_error_that_names_it(
         with pytest.raises(HookDefinitionError, match=r"hook, marked @pre_persist, is async"):
             session.flush()
     lifecycle.uninstall(factory)
+
+
+async def test_reading_the_log_of_an_async_engine_without_waiting_says_how(
+    lifecycle: Lifecycle, async_engine: AsyncEngine
+) -> None:
+    """An error of Lifecycle, not one from deep inside the driver."""
+    lifecycle.install(async_sessionmaker(async_engine))
+    with pytest.raises(ConfigurationError, match=r"run_sync|plain engine"):
+        list(lifecycle.history.find())
+
+
+async def test_a_plain_engine_reads_the_log_that_async_sessions_write(
+    user: Any, async_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """Another driver leads to the same database, so both commit as one."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'async.sqlite'}")
+    lifecycle, factory = Lifecycle(store=engine), async_sessionmaker(async_engine)
+    lifecycle.install(factory)
+    async with factory.begin() as session:
+        session.add(user(name="Eve"))
+    assert [record.changes.new("name") for record in lifecycle.history.find()] == ["Eve"]
+    engine.dispose()
 
 
 async def test_creating_tables_on_an_async_engine_says_how(

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
@@ -35,7 +36,7 @@ from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of,
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.audit.stores.sql.writing import insert_rows
-from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
+from lifecycle.errors import ConfigurationError, StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["SqlStore"]
 
@@ -91,7 +92,7 @@ class SqlStore:
         theirs, own = connection.engine, self.engine
         if theirs.pool is own.pool:
             return True
-        return theirs.url == own.url and not self.in_memory
+        return _without_driver(theirs.url) == _without_driver(own.url) and not self.in_memory
 
     def create_tables(self) -> None:
         """Create the tables that are not there yet; a schema must exist already."""
@@ -244,6 +245,12 @@ class SqlStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        if self.engine.dialect.is_async and not in_greenlet():
+            raise ConfigurationError(
+                f"the log in {self.url} cannot be read here, for its driver is async: read it "
+                "under `await session.run_sync(...)`, or give a plain engine of the same "
+                "database, as in Lifecycle(store=create_engine(...)), which the pages need too"
+            )
         try:
             connection = self.engine.connect()
         except SQLAlchemyError as error:
@@ -283,3 +290,7 @@ class SqlStore:
     def _next_step(self) -> str:
         command = "" if self.in_memory else f"`lifecycle create-tables {self.url}` or "
         return f"create them with {command}Lifecycle.create_tables(engine)"
+
+
+def _without_driver(url: URL) -> URL:
+    return url.set(drivername=url.get_backend_name())
