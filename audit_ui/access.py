@@ -19,13 +19,15 @@ __all__ = ["Access", "Gate", "Subject", "is_local"]
 class Subject:
     """What someone wants to see: a page, and what its address names.
 
-    ``page`` is one of ``feed``, ``object``, ``record``, ``revision``, ``actor`` and ``help``.
+    ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``actor`` and
+    ``help``.
     ``entity`` is ``None`` where the page shows records of any entity.
     """
 
     page: str
     entity: str | None = None
     key: str | None = None
+    field: str | None = None
     record: str | None = None
     revision: str | None = None
     actor: str | None = None

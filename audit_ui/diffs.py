@@ -34,7 +34,7 @@ from lifecycle.changes import (
     split_path,
 )
 
-__all__ = ["Row", "Side", "Table", "edits_of", "notes", "state_table", "table"]
+__all__ = ["Row", "Side", "Table", "cell", "edits_of", "notes", "state_table", "table"]
 
 ROWS: Final = 200
 """How many rows a table shows before it offers to show all."""
@@ -107,6 +107,12 @@ def table(changes: ChangeSet, *, full: bool = False) -> Table:
         rows_left_out=left_out,
         cut=not full and (left_out > 0 or any(_is_long(row) for row in rows)),
     )
+
+
+def cell(value: Any, *, full: bool = False) -> Side:
+    """One value by itself; a long one is cut unless full."""
+    side = _side(shown(value), "same")
+    return side if full else Side(side.kind, _cut_fragments(side.fragments), side.note)
 
 
 def state_table(state: Mapping[str, Any], *, full: bool = False) -> Table:

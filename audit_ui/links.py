@@ -144,6 +144,9 @@ class Links:
     def object(self, entity: str, key: str, **state: str) -> str:
         return f"{self.root}o/{segment(entity)}/{segment(key)}{_query(state)}"
 
+    def field(self, entity: str, key: str, field: str, **state: str) -> str:
+        return f"{self.root}o/{segment(entity)}/{segment(key)}/f/{segment(field)}{_query(state)}"
+
     def record(self, record: str, **state: str) -> str:
         return f"{self.root}r/{segment(record)}{_query(state)}"
 

@@ -22,6 +22,7 @@ from audit_ui.search import parse
 from audit_ui.site import Site
 from audit_ui.views.actor import actor_page
 from audit_ui.views.feed import feed_page
+from audit_ui.views.field import field_page
 from audit_ui.views.help import help_page
 from audit_ui.views.object import object_page
 from audit_ui.views.record import record_page
@@ -49,6 +50,7 @@ class Pages:
             Route("/", self._page("feed", feed_page)),
             Route("/o/{entity}/", self._page("feed", feed_page)),
             Route("/o/{entity}/{key}", self._page("object", object_page)),
+            Route("/o/{entity}/{key}/f/{field}", self._page("field", field_page)),
             Route("/r/{record}", self._page("record", record_page)),
             Route("/t/{revision}", self._page("revision", revision_page)),
             Route("/a/{actor}", self._page("actor", actor_page)),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from itertools import takewhile
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,8 +18,9 @@ from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS
 from audit_ui.links import Links
-from audit_ui.text import breakable, one_line, shortened, typed, visible
+from audit_ui.text import breakable, one_line, shortened, span, typed, visible
 from lifecycle.audit.store import AuditStore
+from lifecycle.changes import join_path
 
 __all__ = ["Site"]
 
@@ -32,6 +34,16 @@ def _finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+_ADDRESSABLE: Final = 1_000  # characters; servers refuse addresses that are much longer
+
+
+def _field_name(path: tuple[str, ...]) -> str:
+    """The field or path that has a page, up to the first place in a list; else an empty text."""
+    named = takewhile(lambda segment: not segment.isdecimal(), path[1:])
+    name = join_path(path[0], *named)
+    return "" if name.startswith("$") or len(name) > _ADDRESSABLE else name
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -42,9 +54,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(brief=brief, presets=PRESETS, verbs=VERBS)
+    environment.globals.update(brief=brief, field_name=_field_name, presets=PRESETS, verbs=VERBS)
     environment.filters.update(
-        breakable=breakable, one_line=one_line, shortened=shortened, typed=typed
+        breakable=breakable, one_line=one_line, shortened=shortened, span=span, typed=typed
     )
     return environment
 

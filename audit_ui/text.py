@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Final
 
 from markupsafe import Markup, escape
 
-__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "typed", "visible"]
+__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "span", "typed", "visible"]
 
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"  # control characters, except tab and newline
     "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # no width, or turns the line round
     "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]"  # half characters, annotations, tags
 )
+_SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SPACES: Final = str.maketrans({" ": "·", "\t": "→", "\n": "↵\n", "\xa0": "⍽"})
 
 
@@ -32,6 +34,19 @@ def _picture(match: re.Match[str]) -> str:
 def breakable(name: str) -> Markup:
     """The name with places where a line may break: after each underscore."""
     return escape(visible(name)).replace("_", Markup("_<wbr>"))
+
+
+def span(length: timedelta) -> str:
+    """How long something lasted, in its two largest units."""
+    seconds = max(0, int(length.total_seconds()))
+    parts: list[str] = []
+    for size, unit in _SPANS:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count:,} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts)) or "less than a second"
 
 
 def typed(text: str) -> Markup:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.fields import FieldValue, field_values
 from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.replaying import Replay, State, may_have_changed
+from lifecycle.audit.replaying import Replay, State
 from lifecycle.audit.store import AuditStore, Entry, Page, Query
-from lifecycle.changes import ChangeSet, Operation, diff, same, split_path, value_at
-from lifecycle.errors import ConflictError, HistoryError, UnknownRevision
+from lifecycle.changes import ChangeSet, Operation, diff
+from lifecycle.errors import HistoryError, UnknownRevision
 from lifecycle.keys import key_text
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
 from lifecycle.relations import Relation
@@ -56,33 +56,6 @@ class Names(Protocol):
     def relation(self, entity: str, name: str) -> Relation:
         """A relationship of a model. Raises ``HistoryError`` when it has none of that name."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldValue:
-    """A value that a field had, since when, by whom, and until when.
-
-    ``until`` is ``None`` for the value it has now. ``record`` is what brought it.
-    """
-
-    value: Any
-    record: Record
-    until: datetime | None = None
-
-    @property
-    def since(self) -> datetime:
-        """When it came, in UTC."""
-        return self.record.at
-
-    @property
-    def actor(self) -> str | None:
-        """Who brought it, ``None`` when nobody was named."""
-        return self.record.actor
-
-    @property
-    def lasted(self) -> timedelta:
-        """For how long the field had it; of the present value, so far."""
-        return (self.until or datetime.now(UTC)) - self.since
 
 
 def _touches(record: Record, field: str | None) -> bool:
@@ -322,21 +295,10 @@ class History:
                 raise HistoryError("which field? write history.field(Model, identity, 'name')")
             name, identity = identity, None
         entity, key = self._subject_of(target, identity)
-        values: list[FieldValue] = []
-        at_hand: dict[str, Any] = {}
-        for record in self._whole_history(entity, key):
-            at_hand = _field_after(record, split_path(name)[0], at_hand)
-            value = value_at(at_hand, name)
-            if values and same(values[-1].value, value) and value is not UNKNOWN:
-                continue
-            if not values and value is ABSENT:
-                continue
-            if values:
-                values[-1] = replace(values[-1], until=record.at)
-            values.append(FieldValue(value=value, record=record))
+        values = field_values(self._whole_history(entity, key), name)
         if not values:
             self._refuse_unknown(target)
-        return values[::-1]
+        return values
 
     def compare(
         self, target: Any, identity: Any = None, *, old: When, new: When | None = None
@@ -553,22 +515,6 @@ def _listed(names: set[str]) -> str:
 def _statements(entity: str, upto: Position | None) -> Query:
     """Statements that changed rows of a model without telling them apart."""
     return Query(entity=entity, key="", operation=Operation.BULK, upto=upto)
-
-
-def _field_after(record: Record, field: str, before: dict[str, Any]) -> dict[str, Any]:
-    """A state of one field alone, after a record of its object, or of a statement."""
-    if record.operation is Operation.DELETE:
-        return {}
-    if record.operation is Operation.BULK:
-        return {field: UNKNOWN} if may_have_changed(record.changes, field) else before
-    changes = ChangeSet(
-        {path: one for path, one in record.changes.items() if split_path(path)[0] == field}
-    )
-    before = {} if record.operation is Operation.INSERT else before
-    try:
-        return changes.applied_to(before)
-    except ConflictError:
-        return {field: UNKNOWN}
 
 
 def _refuse_untold(state: State, fields: Iterable[str], name: str) -> None:

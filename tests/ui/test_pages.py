@@ -9,7 +9,15 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
-from lifecycle.changes import ABSENT, MASKED, UNKNOWN, Change, SetEdit
+from lifecycle.changes import (
+    ABSENT,
+    MASKED,
+    UNKNOWN,
+    Change,
+    ChangeSet,
+    Operation,
+    SetEdit,
+)
 from tests.ui.conftest import Log, delete, insert, update
 
 Browse = Callable[..., TestClient]
@@ -243,6 +251,77 @@ def test_a_field_that_was_removed_is_not_in_the_state(log: Log, browse: Browse) 
     assert state == 'this change The values of all fields then Field Value a {"y": 2}'
 
 
+# --- field ----------------------------------------------------------------------------------
+
+
+def test_a_field_tells_every_value_it_had(shop: Log, browse: Browse) -> None:
+    """Newest first: the value, since when, by whom, why, and for how long."""
+    client = browse(shop)
+    assert 'href="../o/shop.Customer/17/f/name"' in client.get("/o/shop.Customer/17").text.replace(
+        "../../o/", "../o/"
+    )
+    text = see(client, "/o/shop.Customer/17/f/name")
+    assert "Ada Lovelace 2026-03-01 09:14:00 bob marriage" in text
+    assert "Ada Byron 2026-03-01 09:07:00 Ann Weber signed up 7 min" in text
+    assert text.index("Lovelace 2026") < text.index("Byron 2026")
+    gone = see(client, "/o/shop.Order/1042/f/status")
+    assert "no value 2026-03-01 09:28:00 bob" in gone
+    assert "paid 2026-03-01 09:21:00 no actor 7 min" in gone
+
+
+def test_a_field_is_told_as_far_as_the_records_reach(log: Log, browse: Browse) -> None:
+    """What a first change found is told too, without a time; a statement leaves it not known."""
+    log.write(update("shop.Order", "1", total=(3, 4), other=(1, 2)))
+    log.write(
+        {
+            **update("shop.Order", "", total=(UNKNOWN, UNKNOWN)),
+            "operation": Operation.BULK,
+            "changes": ChangeSet({"total": Change(UNKNOWN, UNKNOWN)}, Operation.BULK),
+        }
+    )
+    log.write(update("shop.Order", "1", other=(2, 3)))
+    text = see(browse(log), "/o/shop.Order/1/f/total")
+    assert "not known 2026-03-01 09:14:00 ann by a statement over many rows" in text
+    assert "4 2026-03-01 09:07:00 ann 7 min" in text
+    assert "3 before that not in these records" in text
+
+
+def test_a_field_follows_its_object_over_its_keys_and_pages(
+    log: Log, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A move does not end its history, and older values are on the next page."""
+    log.write(insert("repo.File", "a", size=0))
+    for i in range(30):
+        log.write(update("repo.File", "a", size=(i, i + 1)))
+    log.write(update("repo.File", "b", former_key="a"))
+    client = browse(log)
+    text = see(client, "/o/repo.File/b/f/size")
+    assert [f"{n} 2026" in text for n in (30, 15, 0)] == [True, True, True]
+    monkeypatch.setattr("audit_ui.views.field.RECORDS", 10)
+    monkeypatch.setattr("audit_ui.reading.DEEP", 10)
+    page = client.get("/o/repo.File/b/f/size").text
+    assert "20 2026" not in words(page)
+    older = re.search(r'href="\.\./\.\./\.\./\.\./([^"]+)" rel="next"', page)
+    assert older is not None
+    assert "15 2026" in see(client, f"/{older[1]}")
+
+
+def test_a_field_nobody_recorded_is_not_found(shop: Log, browse: Browse) -> None:
+    """An unknown field and an unknown object are told apart from an empty history."""
+    client = browse(shop)
+    assert "No value of 'nme' is recorded" in see(client, "/o/shop.Customer/17/f/nme", 404)
+    assert "Nothing is recorded for" in see(client, "/o/shop.Customer/18/f/name", 404)
+
+
+def test_each_change_of_a_hidden_value_is_told(log: Log, browse: Browse) -> None:
+    """When a secret changed is known; what it was is not."""
+    log.write(insert("app.User", "1", password=MASKED, name="x"))
+    log.write(update("app.User", "1", password=(MASKED, MASKED)))
+    log.write(update("app.User", "1", name=("x", "y")))
+    text = see(browse(log), "/o/app.User/1/f/password")
+    assert text.count("hidden 2026") == 2
+
+
 # --- record, revision, actor ----------------------------------------------------------------
 
 
@@ -348,6 +427,8 @@ def test_no_page_asks_more_than_three_questions_or_counts(log: Log, browse: Brow
         f"/t/{revision}",
         f"/t/{revision}?newer_than={deep.position.seq}.249",
         "/a/ann",
+        "/o/shop.Order/1/f/total",
+        "/o/shop.Order/2/f/total",
     ]
     for path in paths:
         log.store.asked.clear()

@@ -1,0 +1,89 @@
+"""A field of an object over time: every value it had, who set it, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from audit_ui.diffs import cell
+from audit_ui.errors import Mistake
+from audit_ui.places import Cursor
+from audit_ui.reading import lineage, newest_first
+from audit_ui.site import Site
+from lifecycle.audit.fields import field_values
+from lifecycle.audit.records import Record
+from lifecycle.audit.store import Query
+from lifecycle.changes import Change, Operation
+from lifecycle.markers import ABSENT
+
+__all__ = ["field_page"]
+
+RECORDS = 500
+STATEMENTS = 100
+
+
+def field_page(site: Site, request: Request, entity: str, key: str, field: str) -> Response:
+    """The values of one field, newest first, from as many records as two questions give."""
+    query = Query(entity=entity, key=key)
+    cursor = Cursor.of(request.query_params)
+    known = newest_first(site.store, query, cursor, RECORDS)
+    if not known.records:
+        raise Mistake(
+            404,
+            f"Nothing is recorded for {entity} {key!r}",
+            "Check the key as it is written here; its records may also have been pruned.",
+        )
+    line = lineage(site.store, query, known, known.records[0].position, 1)
+    records = _with_statements(site, entity, line.records)
+    values = field_values(records, field)
+    if not values and not line.more and not cursor:
+        raise Mistake(
+            404,
+            f"No value of {field!r} is recorded for {entity} {key!r}",
+            "Choose a field on the page of the object.",
+        )
+    last = line.records[-1]
+    return site.render(
+        request,
+        "field.html",
+        entity=entity,
+        key=key,
+        field=field,
+        label=known.records[0].label,
+        values=[(one, cell(one.value, full=_full(request))) for one in values],
+        before=_before(records, field, _full(request)),
+        newer=known.newer,
+        more=line.more,
+        older_key=last.former_key if last.former_key is not None else last.key,
+        last=last.position,
+    )
+
+
+def _full(request: Request) -> bool:
+    return request.query_params.get("full") == "1"
+
+
+def _with_statements(site: Site, entity: str, records: Sequence[Record]) -> list[Record]:
+    """The records and those of statements over many rows in between, oldest first."""
+    statements = Query(entity=entity, key="", operation=Operation.BULK, upto=records[0].position)
+    page = site.store.page(statements, limit=STATEMENTS)
+    between = (record for record in page if record.position > records[-1].position)
+    return sorted((*records, *between), key=lambda record: record.position)
+
+
+def _before(records: Sequence[Record], field: str, full: bool) -> Any:
+    """The value the field had before the first record of it, where that record tells."""
+    for record in records:
+        if record.operation is Operation.BULK:
+            continue
+        change = record.changes.get(field)
+        if change is None and not record.changes.touches(field):
+            continue
+        told = record.operation is Operation.UPDATE and isinstance(change, Change)
+        if told and isinstance(change, Change) and change.old is not ABSENT:
+            return cell(change.old, full=full)
+        return None
+    return None
