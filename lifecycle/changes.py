@@ -190,6 +190,10 @@ class ChangeSet(Mapping[str, Delta]):
         """Whether the value at a field or path changes, as a whole or somewhere inside."""
         return path in self or self._edited(path)
 
+    def touched(self) -> frozenset[str]:
+        """The fields that change, as a whole or somewhere inside."""
+        return frozenset(split_path(path)[0] for path in self)
+
     def _edited(self, path: str) -> bool:
         """Whether only parts of the value are known to change, or edits of what it is part of."""
         inside = path + "."

@@ -20,7 +20,7 @@ from lifecycle.errors import EncodingError
 from lifecycle.keys import LONGEST
 from lifecycle.policy import BulkMode
 
-__all__ = ["BulkChoice", "Context", "Suppression", "acting", "current"]
+__all__ = ["BulkChoice", "Context", "Suppression", "acting", "current", "grouped"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -192,6 +192,16 @@ def _recordable(keyword: str, value: Any) -> Any:
         return codec.decode(codec.encode(value))
     except EncodingError as error:
         raise EncodingError(f"acting({keyword}=...) cannot be recorded: {error}") from error
+
+
+@contextmanager
+def grouped(group: UUID) -> Iterator[None]:
+    """Join the revisions of everything written inside the block by one group."""
+    token = _current.set(replace(_current.get(), group=group))
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 class Suppression:

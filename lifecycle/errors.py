@@ -10,6 +10,7 @@
     ├── HookLoopError             hooks keep changing each other's objects
     ├── FrozenChangesError        a changeset was changed after it had been written
     ├── ConflictError             changes do not fit the state they are applied to
+    │   └── RestoreConflict       objects cannot be put back as they are now
     ├── ForbiddenWrite            a statement past the unit of work, where that is forbidden
     ├── RecordingError            a write could not be recorded truthfully
     │   └── EncodingError         a value has no exact representation in the log
@@ -47,6 +48,7 @@ __all__ = [
     "LifecycleWarning",
     "LostAssignmentWarning",
     "RecordingError",
+    "RestoreConflict",
     "StoreError",
     "StoreUnreachable",
     "TablesMissing",
@@ -87,6 +89,10 @@ class FrozenChangesError(LifecycleError):
 
 class ConflictError(LifecycleError):
     """Changes do not fit the state, or the earlier changes, they are applied to."""
+
+
+class RestoreConflict(ConflictError):
+    """Objects cannot be put back: something is in the way, or has changed since the preview."""
 
 
 class ForbiddenWrite(LifecycleError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -13,6 +13,7 @@ from lifecycle.audit.evidence import Evidence
 from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.privacy import Privacy
 from lifecycle.audit.recorder import AuditMode, Recorder
+from lifecycle.audit.restore import Restore
 from lifecycle.audit.store import AuditStore
 from lifecycle.audit.stores.opening import opened
 from lifecycle.context import Suppression
@@ -31,6 +32,7 @@ from lifecycle.hooks import subscribed_hooks
 from lifecycle.mappers.base import AfterCommit, Entities, Mapper, Services
 from lifecycle.policy import BULK_MODES, BulkMode
 from lifecycle.relations import Relation
+from lifecycle.restoring import Site
 from lifecycle.signals import Signals
 
 if TYPE_CHECKING:
@@ -122,6 +124,7 @@ class Lifecycle:
         self.history: Final = History(lambda: self.store, self)
         self.evidence: Final = Evidence(lambda: self.store)
         self.privacy: Final = Privacy(lambda: self.store, self, self.history)
+        self.restore: Final = Restore(self.history, self, self._sites)
 
     # --- setting up ---
 
@@ -282,6 +285,12 @@ class Lifecycle:
     def entities(self) -> set[str]:
         """The registered names of every model there is, whether it has been used or not."""
         return {name for mapper in self._adapters() for name in mapper.entities()}
+
+    @contextmanager
+    def _sites(self, session: Any) -> Iterator[Sequence[Site]]:
+        """The objects of every mapper, committed together at the end of the block."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(mapper.site(session)) for mapper in self._adapters()]
 
     def relation(self, entity: str, name: str) -> Relation:
         """A relationship of a model, for the history. Raises ``HistoryError`` when it has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
@@ -15,6 +16,7 @@ from lifecycle.faults import Faults
 from lifecycle.keys import LONGEST
 from lifecycle.policy import BulkMode, Policy
 from lifecycle.relations import Relation
+from lifecycle.restoring import Site
 from lifecycle.written import Written
 
 __all__ = ["AfterCommit", "Entities", "Mapper", "Recorder", "Services", "Writer"]
@@ -160,6 +162,13 @@ class Mapper(Protocol):
         """A relationship of a model; ``None`` when no mapped class has the model's name.
 
         Raises ``HistoryError`` when the model has no such relationship, or the log cannot tell it.
+        """
+        ...
+
+    def site(self, session: Any) -> AbstractContextManager[Site]:
+        """The mapper's objects, to be put back within the block, in a session where one is given.
+
+        What was done is committed at its end, unless a session was given.
         """
         ...
 

@@ -25,6 +25,7 @@ __all__ = [
     "path_of",
     "python",
     "spread",
+    "stored",
     "stored_id",
 ]
 
@@ -59,6 +60,23 @@ _SCALARS: Final = (
 def logged(field: Any, value: Any) -> Any:
     """A BSON value as it goes into the log: embedded documents by attribute names."""
     return _translated(field, value, lambda field, value: copied(value))
+
+
+def stored(field: Any, value: Any) -> Any:
+    """A value from the log as the database has it: embedded documents by the database's names."""
+    if isinstance(field, _EMBEDDED) and isinstance(value, dict):
+        cls = _embedded_class(field, value)
+        names = {} if cls is None else cls._db_field_map
+        inner = {} if cls is None else cls._fields
+        return {
+            names.get(name, name): stored(inner.get(name), item) for name, item in value.items()
+        }
+    if isinstance(field, ComplexBaseField):
+        if isinstance(value, list):
+            return [stored(field.field, item) for item in value]
+        if isinstance(value, dict):
+            return {key: stored(field.field, item) for key, item in value.items()}
+    return copied(value)
 
 
 def python(field: Any, value: Any) -> Any:

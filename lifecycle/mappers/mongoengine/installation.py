@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import mongoengine
@@ -24,9 +25,11 @@ from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.relating import relation
+from lifecycle.mappers.mongoengine.restoring import DocumentSite
 from lifecycle.mappers.mongoengine.writing import Writing
 from lifecycle.policy import Policy
 from lifecycle.relations import Relation
+from lifecycle.restoring import Site
 
 __all__ = ["MongoengineMapper"]
 
@@ -127,6 +130,11 @@ class MongoengineMapper:
             if is_concrete(cls) and DocumentModel(cls).entity == entity:
                 return relation(self._models, cls, entity, name)
         return None
+
+    @contextmanager
+    def site(self, session: Any) -> Iterator[Site]:
+        """The documents; each is written, and kept, by itself."""
+        yield DocumentSite(self._models)
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of a primary key, given in any form its field takes.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from weakref import WeakSet, ref
 
 from sqlalchemy import Dialect, Engine, event, inspect
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, sessionmaker
 
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
@@ -18,6 +19,7 @@ from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
 from lifecycle.mappers.sqlalchemy.relating import relation
+from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
 from lifecycle.mappers.sqlalchemy.targets import (
     accepts,
@@ -26,9 +28,11 @@ from lifecycle.mappers.sqlalchemy.targets import (
     overlap,
     release,
     sessions_of,
+    unwrapped,
 )
 from lifecycle.policy import Policy, entity_of, policy_of
 from lifecycle.relations import Relation
+from lifecycle.restoring import Site
 
 __all__ = ["SQLAlchemyMapper"]
 
@@ -47,6 +51,7 @@ class SQLAlchemyMapper:
         self._loading: Final = Loading(services, self._sees)
         self._models: Final = Models(services, self._loading)
         self._listeners: Final = Listeners(services, self._models)
+        self._factories: Final[list[ref[sessionmaker[Session]]]] = []
         self._dialect: Dialect = DefaultDialect()
         self._check_later: Final = _checking(ref(self._models))
 
@@ -83,6 +88,9 @@ class SQLAlchemyMapper:
         if not event.contains(Mapper, "after_configured", self._check_later):
             event.listen(Mapper, "after_configured", self._check_later)
         setattr(sessions, _OWNER, ref(self))
+        factory = unwrapped(target)
+        if isinstance(factory, sessionmaker):
+            self._factories.append(ref(factory))
         engine = engine_of(target)
         if engine is not None:
             self._dialect = engine.dialect
@@ -135,6 +143,56 @@ class SQLAlchemyMapper:
     def relation(self, entity: str, name: str) -> Relation | None:
         """A relationship of a model; ``None`` when no mapped class has the model's name."""
         return relation(self._models, entity, name, self._dialect)
+
+    @contextmanager
+    def site(self, session: Any) -> Iterator[Site]:
+        """The rows that a session reaches: the one given, or one of an installed factory.
+
+        One that was opened here is committed at the end. Raises ``InstallError`` when a row is
+        asked for and there is none, or the one given is not installed or has pending changes.
+        """
+        with ExitStack() as stack:
+            opened: list[Session] = []
+
+            def open_() -> Session:
+                if not opened:
+                    opened.append(self._given(session) or stack.enter_context(self._new()))
+                return opened[0]
+
+            yield SqlSite(open_, self._models, self._listeners.refuse_recorded)
+            if opened and session is None:
+                opened[0].commit()
+
+    def _given(self, session: Any) -> Session | None:
+        if session is None:
+            return None
+        if not isinstance(session, Session):
+            raise InstallError(
+                f"{session!r} is no Session to restore in: inside an async one use "
+                "`await session.run_sync(lambda session: lifecycle.restore.undo(…, "
+                "session=session))`"
+            )
+        if not self._sees(session):
+            raise InstallError(
+                f"{session!r} is not installed, so what is restored in it would not be recorded: "
+                "give one of an installed session set-up"
+            )
+        if session.new or session.dirty or session.deleted:
+            raise InstallError(
+                f"{session!r} has pending changes, which a restore would flush along or overwrite: "
+                "flush or roll them back first"
+            )
+        return session
+
+    def _new(self) -> Session:
+        for factory in filter(None, (one() for one in self._factories)):
+            if sessions_of(factory) in self._installed:
+                session: Session = factory()
+                return session
+        raise InstallError(
+            "no installed sessionmaker is there to open a session from: give session=, one of the "
+            "sessions you have installed"
+        )
 
     def key(self, cls: type, identity: Any) -> str:
         """The text of an identity, given as ``Session.get`` takes it.

@@ -18,6 +18,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Operation
+from lifecycle.errors import RestoreConflict
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
@@ -113,6 +114,18 @@ class Listeners:
         for name, listener in self._of_mappers:
             event.remove(Mapper, name, listener)
         self.statements.leave_engines()
+
+    def refuse_recorded(self, session: Session) -> None:
+        """Raise ``RestoreConflict`` when the open transaction has a revision already.
+
+        It says what it says, and would not tell of what comes on top.
+        """
+        here = self._in(session)
+        if any(self._watch(here, one).has_recorded for one in list(here.connections)):
+            raise RestoreConflict(
+                f"the transaction of {session!r} has recorded changes already, and its revision "
+                "could not say what is restored in it: commit first, or use another session"
+            )
 
     # --- what the sessions tell ---
 

@@ -9,7 +9,16 @@ from typing import Any, Final
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-__all__ = ["accepts", "claim", "engine_of", "overlap", "release", "root_of", "sessions_of"]
+__all__ = [
+    "accepts",
+    "claim",
+    "engine_of",
+    "overlap",
+    "release",
+    "root_of",
+    "sessions_of",
+    "unwrapped",
+]
 
 _RESTORE: Final = "__lifecycle_restore__"
 
@@ -19,7 +28,7 @@ def accepts(target: object) -> bool:
 
     Sessions may be plain, scoped, async or of Flask-SQLAlchemy.
     """
-    target = _unwrapped(target)
+    target = unwrapped(target)
     return (
         isinstance(target, sessionmaker | Session | Engine)
         or _is_class(target, Session)
@@ -29,7 +38,7 @@ def accepts(target: object) -> bool:
 
 def sessions_of(target: Any) -> Any:
     """The class whose instances do the flushing, the one session that does it, or the engine."""
-    target = _unwrapped(target)
+    target = unwrapped(target)
     if isinstance(target, Engine):
         return root_of(target)
     if isinstance(target, sessionmaker):
@@ -48,7 +57,7 @@ def claim(target: Any) -> Any:
     Async factories and classes flush through ``Session`` itself unless told otherwise: they are
     given a class of their own, which `release` takes away again.
     """
-    target = _unwrapped(target)
+    target = unwrapped(target)
     if not _is_async(target) or hasattr(target, "sync_session"):
         return sessions_of(target)
     original = sessions_of(target)
@@ -96,7 +105,7 @@ def _configure(factory: Any, own: type) -> Callable[[], None]:
 
 def engine_of(target: Any) -> Engine | None:
     """The engine a target is bound to, ``None`` when it has none of its own."""
-    target = _unwrapped(target)
+    target = unwrapped(target)
     if isinstance(target, Engine):
         return target
     bind = getattr(target, "kw", {}).get("bind") or getattr(target, "bind", None)
@@ -122,7 +131,7 @@ def overlap(one: Any, other: Any) -> bool:
     return isinstance(other, type) and isinstance(one, other)
 
 
-def _unwrapped(target: Any) -> Any:
+def unwrapped(target: Any) -> Any:
     """The factory inside a scoped session or Flask-SQLAlchemy's ``db``; an async engine's own."""
     if _is_async(target, "AsyncEngine"):
         target = target.sync_engine

@@ -43,6 +43,11 @@ class Transcript:
             if writer.stored and not was_stored:
                 self._inserted_in = savepoints(connection)
 
+    @property
+    def has_recorded(self) -> bool:
+        """Whether the transaction has a revision so far."""
+        return self._writer is not None and self._writer.stored
+
     def released(self, name: str) -> None:
         """A savepoint, with those inside it, became part of what is around it."""
         if name in self._inserted_in:

@@ -1,0 +1,346 @@
+"""Working out what it takes to put objects back, and what speaks against it.
+
+Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lifecycle.audit.netting import Net
+from lifecycle.audit.records import Record
+from lifecycle.changes import ChangeSet, Delta, Operation, SetEdit, diff, same, split_path, value_at
+from lifecycle.deltas import Change
+from lifecycle.errors import ConflictError, HistoryError
+from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Marker
+from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Site, Step, Values
+
+__all__ = ["Chosen", "Goal", "Planner", "Since"]
+
+Chosen = Callable[[str, str, str], bool]
+"""Whether a field is to be put back, by entity, key and the field's name."""
+
+Since = Callable[[str, str, Record | None, str | None], str]
+"""Says who changed an object, or a field of it, after a record: ``", by ann at …"`` or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What is to become of one object.
+
+    With ``changes`` they are to be made, from the state they start at; with ``state`` the object is
+    to be as there, whatever it is now. ``record`` is the last one that brought it to where the
+    changes start.
+    """
+
+    entity: str
+    key: str
+    new_key: str
+    changes: ChangeSet | None = None
+    state: Values | None = None
+    complete: bool = True
+    record: Record | None = None
+
+    @classmethod
+    def undoing(cls, net: Net) -> Goal:
+        """The way back from what some records came to."""
+        return cls(
+            entity=net.entity,
+            key=net.key,
+            new_key=net.former_key or net.key,
+            changes=net.changes.inverted(),
+            record=net.records[-1],
+        )
+
+
+class Planner:
+    """Turns goals into steps and obstacles, by what the database holds now."""
+
+    def __init__(self, sites: Sequence[Site], since: Since, chosen: Chosen, force: bool) -> None:
+        self._sites: Final = sites
+        self._since: Final = since
+        self._chosen: Final = chosen
+        self._force: Final = force
+        self.obstacles: Final[list[Obstacle]] = []
+        self.notes: Final[list[str]] = []
+
+    def plan(self, goals: Iterable[Goal]) -> list[Step]:
+        """The steps that lead to the goals; none for what is as it should be already."""
+        steps = [step for goal in goals if (step := self._step(goal)) is not None]
+        for site in self._sites:
+            self.obstacles.extend(site.obstacles([step for step in steps if site.has(step.entity)]))
+        return steps
+
+    def _step(self, goal: Goal) -> Step | None:
+        if goal.changes is not None and goal.changes.operation is Operation.BULK:
+            self._refuse(
+                goal, "statement", "a statement changed rows that the log does not tell apart"
+            )
+            return None
+        site = next((one for one in self._sites if one.has(goal.entity)), None)
+        if site is None:
+            self._refuse(goal, "dropped", "no installed model has this name")
+            return None
+        live = site.read(goal.entity, goal.key)
+        if live is None and goal.new_key != goal.key:  # it moved with what it refers to
+            live = site.read(goal.entity, goal.new_key)
+        if goal.changes is None:
+            return self._to_state(goal, site, live)
+        if goal.changes.operation is Operation.INSERT:
+            return self._insert(goal, site, live, _told(goal.changes))
+        if goal.changes.operation is Operation.DELETE:
+            return self._delete(goal, site, live)
+        return self._update(goal, site, live)
+
+    # --- the verbs ---
+
+    def _insert(
+        self, goal: Goal, site: Site, live: Values | None, values: dict[str, Any]
+    ) -> Step | None:
+        shape = self._shape(goal, site, values)
+        if shape is None:
+            return None
+        wanted = self._insertable(goal, shape, values)
+        if live is not None:
+            differing = [
+                name
+                for name, value in wanted.items()
+                if name not in shape.kept
+                and not _alike(live.get(name, ABSENT), _aligned(shape, live, name, value))
+            ]
+            if differing:
+                named = ", ".join(differing)
+                by = self._since(goal.entity, goal.key, goal.record, None)
+                self._refuse(goal, "exists", f"there is one again, with another {named}{by}")
+            return None
+        for name in sorted(shape.required):
+            if wanted.get(name) is None:
+                self._refuse(
+                    goal, "required", f"{name} must have a value, and the log has none", name
+                )
+        return _made(goal, Operation.INSERT, None, wanted)
+
+    def _insertable(self, goal: Goal, shape: Shape, values: dict[str, Any]) -> dict[str, Any]:
+        wanted: dict[str, Any] = {}
+        for name, value in values.items():
+            if name in shape.generated or not self._chosen(goal.entity, goal.key, name):
+                continue
+            if value is MASKED or value is UNKNOWN or name in shape.hidden:
+                if name not in shape.required:
+                    self.notes.append(
+                        f"{goal.entity} {goal.key} comes back without {name}, which the log does "
+                        "not hold"
+                    )
+            elif name not in shape.fields:
+                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+            else:
+                wanted[name] = value
+        return wanted
+
+    def _delete(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+        assert goal.changes is not None
+        if live is None:
+            return None
+        shape = self._shape(goal, site, live)
+        left = _told(goal.changes.inverted())
+        others = (*live,) if shape and shape.sparse else shape.collections if shape else ()
+        for name in dict.fromkeys((*left, *others)):
+            value = left.get(name, ABSENT)
+            if shape is not None:
+                value = _aligned(shape, live, name, value)
+            hidden = value is MASKED or value is UNKNOWN
+            if hidden or name not in live or (shape and name in shape.kept | shape.generated):
+                continue
+            if not _alike(live[name], value):
+                self._refuse_changed(goal, name, live[name], value)
+        return _made(goal, Operation.DELETE, live, None)
+
+    def _update(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+        assert goal.changes is not None
+        if live is None:
+            by = self._since(goal.entity, goal.key, goal.record, None)
+            self._refuse(goal, "gone", f"it is not there any more{by}")
+            return None
+        shape = self._shape(goal, site, live)
+        if shape is None:
+            return None
+        after = dict(live)
+        for name, deltas in _by_field(goal.changes).items():
+            if not self._chosen(goal.entity, goal.key, name) or name in shape.kept:
+                continue
+            if name in shape.generated:
+                continue
+            if name not in shape.fields:
+                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+            elif name in shape.hidden or any(map(_is_untold, deltas.values())):
+                self._refuse(goal, "unknown", f"the log does not hold what {name} was before", name)
+            else:
+                told = {
+                    path: _delta_aligned(shape, live, name, one) for path, one in deltas.items()
+                }
+                self._put(goal, live, after, name, told)
+        return _made(goal, Operation.UPDATE, live, after)
+
+    def _put(
+        self,
+        goal: Goal,
+        live: Values,
+        after: dict[str, Any],
+        name: str,
+        deltas: Mapping[str, Delta],
+    ) -> None:
+        effective = {path: _effective(one, live, path) for path, one in deltas.items()}
+        changes = ChangeSet(
+            {path: one for path, one in effective.items() if not _is_reached(one, live, path)}
+        )
+        in_the_way = changes.conflicts_with(live)
+        if in_the_way and not (self._force and list(changes) == [name]):
+            path, found = next(iter(in_the_way.items()))
+            delta = changes[path]
+            expected = delta.old if isinstance(delta, Change) else UNKNOWN
+            self._refuse_changed(goal, path, found, expected)
+        elif changes:
+            try:
+                after[name] = changes.applied_to(live).get(name, ABSENT)
+            except ConflictError as error:
+                self._refuse(goal, "changed", f"{name} has been changed since: {error}", name)
+
+    def _to_state(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+        if goal.state is None:
+            return None if live is None else _made(goal, Operation.DELETE, live, None)
+        if live is None:
+            return self._insert(goal, site, None, dict(goal.state))
+        shape = self._shape(goal, site, live)
+        if shape is None:
+            return None
+        after = dict(live)
+        state = dict(goal.state)
+        for name in shape.collections:
+            state.setdefault(name, frozenset())
+        for name, value in state.items():
+            if name in shape.kept | shape.generated | shape.hidden:
+                continue
+            if value is UNKNOWN or value is MASKED:
+                continue
+            value = _aligned(shape, live, name, value)
+            if not self._chosen(goal.entity, goal.key, name):
+                continue
+            if name not in shape.fields:
+                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+            elif not _alike(live.get(name, ABSENT), value):
+                after[name] = value
+        if shape.sparse and goal.complete:  # else it may have had what the log does not tell
+            for name in live.keys() - state.keys() - shape.hidden:
+                if self._chosen(goal.entity, goal.key, name):
+                    after[name] = ABSENT
+        return _made(goal, Operation.UPDATE, live, after)
+
+    # --- saying what is in the way ---
+
+    def _shape(self, goal: Goal, site: Site, values: Values) -> Shape | None:
+        try:
+            return site.shape(goal.entity, values)
+        except HistoryError as error:
+            self._refuse(goal, "dropped", str(error))
+            return None
+
+    def _refuse_changed(self, goal: Goal, path: str, found: Any, expected: Any) -> None:
+        by = self._since(goal.entity, goal.key, goal.record, path)
+        self._refuse(
+            goal,
+            "changed",
+            f"{path} was changed again since{by}: it is {_shown(found)}"
+            + (f", not {_shown(expected)}" if expected is not UNKNOWN else ""),
+            path,
+        )
+
+    def _refuse(
+        self, goal: Goal, kind: ObstacleKind, message: str, field: str | None = None
+    ) -> None:
+        self.obstacles.append(
+            Obstacle(entity=goal.entity, key=goal.key, kind=kind, message=message, field=field)
+        )
+
+
+def _made(
+    goal: Goal, operation: Operation, before: Values | None, after: dict[str, Any] | None
+) -> Step | None:
+    if after is not None:
+        after = {name: value for name, value in after.items() if value is not ABSENT}
+    changes = diff(before or {}, after or {}, operation=operation)
+    if operation is Operation.UPDATE and not changes:
+        return None
+    return Step(
+        entity=goal.entity,
+        key=goal.key,
+        new_key=goal.new_key,
+        operation=operation,
+        before=before,
+        after=after,
+        changes=changes,
+    )
+
+
+def _told(changes: ChangeSet) -> dict[str, Any]:
+    """The values an insert brings; a collection, which began empty, as the set of its keys."""
+    return {
+        path: delta.added if isinstance(delta, SetEdit) else value
+        for path, delta in changes.items()
+        if (value := delta.new if isinstance(delta, Change) else None) is not ABSENT
+    }
+
+
+def _by_field(changes: ChangeSet) -> dict[str, dict[str, Delta]]:
+    found: dict[str, dict[str, Delta]] = {}
+    for path, delta in changes.items():
+        found.setdefault(split_path(path)[0], {})[path] = delta
+    return found
+
+
+def _is_untold(delta: Delta) -> bool:
+    return isinstance(delta, Change) and (delta.new is UNKNOWN or delta.new is MASKED)
+
+
+def _effective(delta: Delta, live: Values, path: str) -> Delta:
+    """Of a set, what is still to be added and removed: its elements do not depend on each other."""
+    found = value_at(live, path)
+    if isinstance(delta, SetEdit) and isinstance(found, set | frozenset):
+        return SetEdit(delta.added - found, delta.removed & found)
+    return delta
+
+
+def _is_reached(delta: Delta, live: Values, path: str) -> bool:
+    """Whether a value is already what a delta would make it."""
+    if isinstance(delta, SetEdit):
+        return not delta.added and not delta.removed
+    return isinstance(delta, Change) and same(value_at(live, path), delta.new)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same; that no value and an empty collection are is a rule."""
+    if isinstance(one, frozenset) or isinstance(other, frozenset):
+        return (one or frozenset()) == (other or frozenset())
+    return same(one, other)
+
+
+def _aligned(shape: Shape, live: Values, name: str, value: Any) -> Any:
+    """A recorded value as the database holds it, where it holds the same one stored differently."""
+    alike, found = shape.alike.get(name), live.get(name)
+    if alike is None or value is None or found is None or isinstance(value, Marker):
+        return value
+    return found if not isinstance(found, Marker) and alike(found, value) else value
+
+
+def _delta_aligned(shape: Shape, live: Values, name: str, delta: Delta) -> Delta:
+    if name not in shape.alike or not isinstance(delta, Change):
+        return delta
+    return Change(_aligned(shape, live, name, delta.old), _aligned(shape, live, name, delta.new))
+
+
+def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "no value"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
