@@ -7,6 +7,7 @@ Outside of a transaction others may write in between, so a portion is small.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -15,7 +16,7 @@ from pymongo.results import DeleteResult, UpdateResult
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Son, all_unknown, id_key
 from lifecycle.mappers.mongoengine.single import as_asked
 from lifecycle.mappers.mongoengine.updates import Names, computed, touched
-from lifecycle.spooling import CHUNK, Spool
+from lifecycle.spooling import CHUNK, Spool, chunks
 
 __all__ = ["delete_many", "update_many"]
 
@@ -54,7 +55,7 @@ def _in_portions(asked: Asked, names: Names, write: Callable[[list[Son]], Any]) 
         return [write(first)] if first else []
     return [
         write(portion)
-        for some in ids.chunks()
+        for some in chunks(chain.from_iterable(ids.chunks()), CHUNK)
         if (portion := list(asked.find(_only(filter, some), names)))
     ]
 
