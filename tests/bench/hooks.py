@@ -53,7 +53,7 @@ def figures(quick: bool, tell: Callable[[str], object]) -> Iterator[Figure]:
 
 def _without(session: Session, calls: int, repeats: int) -> Iterator[Figure]:
     services = Lifecycle(audit="marked")._services
-    models = Models(services, Loading(services, lambda session: True))
+    models = Models(services, Loading(services, lambda session: True, lambda session, state: None))
     plan, concerned, moment = services.dispatcher.plan, models.concerned, Moment.PRE_UPDATE
 
     def wanted() -> object:

@@ -564,6 +564,36 @@ class TestLoading:
             assert not session.dirty
         assert seen == [["id", "name", "nick"], ["name"]]
 
+    @pytest.mark.parametrize("operation", ["update", "delete"])
+    def test_what_pre_load_puts_in_place_is_no_old_value(
+        self,
+        operation: str,
+        lifecycle: Lifecycle,
+        user: Any,
+        start: Start,
+        recorded: Recorded,
+    ) -> None:
+        """The record says what the database held; also in a later transaction."""
+
+        @lifecycle.subscribe
+        @pre_load(user)
+        def shout(event: Any) -> None:
+            event.data["name"] = "shouted"
+
+        factory = start()
+        with factory.begin() as session:
+            session.add(user(id=1, name="Eve"))
+        with factory(expire_on_commit=False) as session:
+            eve = session.get_one(user, 1)
+            session.commit()
+            if operation == "update":
+                eve.name = "Ann"
+            else:
+                session.delete(eve)
+            session.commit()
+        new = "Ann" if operation == "update" else ABSENT
+        assert recorded()[1][3]["name"] == Change("Eve", new)
+
     def test_pre_load_comes_before_mutable_attributes_are_made(
         self, lifecycle: Lifecycle, base: Any, start: Start
     ) -> None:

@@ -18,6 +18,7 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
+from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.relating import relation
 from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
@@ -48,7 +49,7 @@ class SQLAlchemyMapper:
     def __init__(self, services: Services) -> None:
         # Weakly: SQLAlchemy keeps a class's listeners, and so this, for as long as the class lives.
         self._installed: Final[WeakSet[Any]] = WeakSet()
-        self._loading: Final = Loading(services, self._sees)
+        self._loading: Final = Loading(services, self._sees, self._doubt)
         self._models: Final = Models(services, self._loading)
         self._listeners: Final = Listeners(services, self._models)
         self._factories: Final[list[ref[sessionmaker[Session]]]] = []
@@ -222,6 +223,9 @@ class SQLAlchemyMapper:
                 "add it to a session and flush"
             )
         return key_text(identity)
+
+    def _doubt(self, session: Session, state: State) -> None:
+        self._listeners.doubt(session, state)
 
     def _sees(self, session: Session) -> bool:
         return any(overlap(session, sessions) for sessions in list(self._installed))

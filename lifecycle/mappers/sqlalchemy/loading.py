@@ -27,9 +27,15 @@ class Loading:
     before the query hands any of them out; there, and not sooner, SQLAlchemy notes assignments.
     """
 
-    def __init__(self, services: Services, sees: Callable[[Session], bool]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        sees: Callable[[Session], bool],
+        doubt: Callable[[Session, State], None],
+    ) -> None:
         self._services = services
         self._sees = sees
+        self._doubt = doubt
         self._models: dict[type, Model] = {}
         self._watched: Final[WeakSet[type]] = WeakSet()
 
@@ -87,6 +93,7 @@ class Loading:
             for name, value in told.data.items():
                 if name not in before or value is not before[name]:
                     state.dict[name] = value
+                    self._doubt(session, state)
         if Moment.POST_LOAD in plan:
             self._later(state, model, session, context)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from weakref import ref
+from weakref import WeakSet, ref
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import (
@@ -35,13 +35,13 @@ __all__ = ["Listeners"]
 class InSession:
     """What one Lifecycle keeps in one session's ``info``, and nowhere else."""
 
-    __slots__ = ("_group", "aftermath", "brought", "connections", "flush")
+    __slots__ = ("_group", "aftermath", "connections", "doubted", "flush")
 
     def __init__(self, services: Services) -> None:
         self._group: UUID | None = None
         self.connections: set[Connection] = set()
-        self.brought: set[State] = set()
-        """Objects that came from elsewhere, with what they had there, in this transaction."""
+        self.doubted: WeakSet[State] = WeakSet()
+        """Objects whose values need not be the database's, until they are expired."""
         self.flush: Flush | None = None
         self.aftermath = Aftermath(services)
 
@@ -64,7 +64,6 @@ class InSession:
         """The session's transaction has ended."""
         self._group = None
         self.connections.clear()
-        self.brought.clear()
 
 
 class Listeners:
@@ -138,7 +137,7 @@ class Listeners:
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
         self._stop(session, here)
-        flush = Flush(session, self._models, self._services, instances, here.brought)
+        flush = Flush(session, self._models, self._services, instances, here.doubted)
         flush.before()
         self._running[session.hash_key] = here.flush = flush
 
@@ -182,6 +181,8 @@ class Listeners:
             for connection in here.connections:
                 self.statements.leave(connection)
             here.over()
+            if session.expire_on_commit:
+                here.doubted.clear()
         here.aftermath.ended(session, transaction)
 
     def _after_begin(
@@ -190,7 +191,11 @@ class Listeners:
         self._watch(self._in(session), connection)
 
     def _detached_to_persistent(self, session: Session, instance: Any) -> None:
-        self._in(session).brought.add(instance_state(instance))
+        self.doubt(session, instance_state(instance))
+
+    def doubt(self, session: Session, state: State) -> None:
+        """What an object has need not be what the database holds."""
+        self._in(session).doubted.add(state)
 
     def late(self, state: State, operation: Operation) -> None:
         """A mapper is about to write an object, which the flush may have decided by itself."""
