@@ -20,7 +20,7 @@ from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
 from lifecycle.changes import Change, Operation
 
-__all__ = ["ABSENCES", "NAMES", "PRESETS", "VERBS", "Filters", "Sieve", "Term"]
+__all__ = ["ABSENCES", "NAMES", "PRESETS", "VERBS", "Filters", "Sieve", "Term", "read_moment"]
 
 PRESETS: Final = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 """Ready values of ``since``, and how the page words them."""
@@ -236,7 +236,7 @@ class Filters:
             )
         for name in _TIMES:
             if self.one(name):
-                asked[name] = _moment(name, self.one(name), now)
+                asked[name] = read_moment(name, self.one(name), now)
         return Query(**asked)
 
     def sieve(self) -> Sieve | None:
@@ -277,7 +277,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
-def _moment(name: str, text: str, now: datetime) -> datetime:
+def read_moment(name: str, text: str, now: datetime) -> datetime:
     """A moment before now, or an ISO date with or without time, in UTC unless it says otherwise.
 
     A date alone means all of that day, so ``until`` a date ends with the day.

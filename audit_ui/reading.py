@@ -166,10 +166,14 @@ def version_of(store: AuditStore, query: Query, revision: UUID, n: int) -> Recor
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """An object's records, newest first, over the keys it had; ``more`` when older ones remain."""
+    """An object's records, newest first, over the keys it had; ``more`` when older ones remain.
+
+    ``calls`` is how many questions were not needed.
+    """
 
     records: tuple[Record, ...]
     more: bool
+    calls: int
 
 
 def lineage(
@@ -193,7 +197,7 @@ def lineage(
             break
         page = store.page(query, after=older, limit=DEEP)
         batch, older, calls = page.records, page.next, calls - 1
-    return Lineage(tuple(records), moved is not None or older is not None)
+    return Lineage(tuple(records), moved is not None or older is not None, calls)
 
 
 def _taken(batch: Sequence[Record], key: str | None, records: list[Record]) -> Record | None:

@@ -72,6 +72,7 @@
     document.querySelector("form.filters")?.addEventListener("submit", (event) => {
       for (const field of event.target.elements) field.disabled = field.name && !field.value;
     });
+    document.querySelector("form.slider")?.addEventListener("change", (event) => event.currentTarget.submit());
     window.addEventListener("pageshow", () => {
       for (const field of document.querySelectorAll("form.filters :disabled")) field.disabled = false;
     });

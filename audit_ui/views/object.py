@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from audit_ui.comparing import compared
 from audit_ui.diffs import state_table, table
 from audit_ui.errors import Mistake
+from audit_ui.filters import read_moment
 from audit_ui.places import Cursor, read_record_id
 from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
 from audit_ui.site import Site
-from lifecycle.audit.records import Record
+from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
 
 __all__ = ["object_page"]
 
 LIMIT = 50
-_CALLS = 3
+KNOWN = 200
+SIBLINGS = 20
 
 
 def object_page(site: Site, request: Request, entity: str, key: str) -> Response:
     """One object's history; the newest version is selected unless the address names another."""
-    query = Query(entity=entity, key=key)
-    known, selected, calls = _known(site, request, query)
-    line = lineage(site.store, query, known, selected.position, _CALLS - calls)
-    chosen = line.records.index(selected) if selected in line.records else 0
-    full = request.query_params.get("full") == "1"
-    state = state_at(line.records[chosen:])
-    timeline = line.records[:LIMIT]
+    params, query = request.query_params, Query(entity=entity, key=key)
+    known, selected, calls = _known(site, params, query)
+    if params.get("nth"):
+        chosen = _counted(known, params["nth"], params.get("of", ""))
+        return RedirectResponse(site.links(request).object(entity, chosen.key, v=chosen.id), 303)
+    line = lineage(site.store, query, known, selected.position, 3 - calls)
+    full = params.get("full") == "1"
+    against = params.get("against", "")
+    comparison = compared(line.records, selected, against) if against not in ("", "prev") else None
+    if against == "now" and known.newer is not None:
+        raise _too_far()
+    changes = selected.changes if comparison is None else comparison.changes
+    chosen_at = line.records.index(selected)
+    state = state_at(line.records[chosen_at:])
+    start = max(0, chosen_at - LIMIT // 2) if chosen_at >= LIMIT else 0
+    timeline = line.records[start : start + LIMIT]
+    siblings = _siblings(site, selected) if line.calls else []
     return site.render(
         request,
         "object.html",
@@ -40,23 +55,34 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
         key=key,
         standing=_standing(known),
         selected=selected,
-        table=table(selected.changes, full=full),
+        table=table(changes, full=full),
+        comparison=comparison,
+        against=against if comparison else "prev",
+        siblings=siblings[:SIBLINGS],
+        more_siblings=len(siblings) > SIBLINGS,
+        versions=len(known.records),
+        number=known.records[::-1].index(selected) + 1 if selected in known.records else 1,
+        counted_from=_just_after(known.records[0].position),
+        is_newest=known.newer is None,
         state=state,
         state_table=state_table(state.values, full=full),
         days=_days(timeline),
         last=timeline[-1],
-        more=line.more or len(line.records) > LIMIT,
-        newer=known.newer,
+        more=line.more or len(line.records) > start + LIMIT,
+        newer=timeline[0].position if start else known.newer,
         other_life=_other_life(known, key),
         full=full,
     )
 
 
-def _known(site: Site, request: Request, query: Query) -> tuple[Slice, Record, int]:
+def _known(site: Site, params: QueryParams, query: Query) -> tuple[Slice, Record, int]:
     """The records to begin with, the selected one, and how many questions that took."""
-    wanted = request.query_params.get("v")
+    wanted = params.get("v")
     revision_id, n = read_record_id(wanted) if wanted else (None, 0)
-    known = newest_first(site.store, query, Cursor.of(request.query_params), LIMIT)
+    if params.get("at") and not wanted:
+        return _known_at(site, params["at"], query)
+    cursor = Cursor.of(params)
+    known = newest_first(site.store, query, cursor, LIMIT if cursor.newer_than else KNOWN)
     if not known.records:
         raise _nothing_known(query)
     if revision_id is None:
@@ -67,8 +93,50 @@ def _known(site: Site, request: Request, query: Query) -> tuple[Slice, Record, i
     found = version_of(site.store, query, revision_id, n)
     if found is None:
         raise _no_version(query, str(wanted))
-    upto = newest_first(site.store, replace(query, upto=found.position), Cursor(), LIMIT)
+    upto = newest_first(site.store, replace(query, upto=found.position), Cursor(), KNOWN)
     return replace(upto, newer=found.position), found, 3
+
+
+def _known_at(site: Site, at: str, query: Query) -> tuple[Slice, Record, int]:
+    """The records up to a moment, that included."""
+    until = read_moment("at", at, site.now()) + timedelta(microseconds=1)
+    known = newest_first(site.store, replace(query, until=until), Cursor(), KNOWN)
+    if not known.records:
+        raise Mistake(
+            404,
+            f"{query.entity} {query.key!r} is not recorded at {at}",
+            "It came later, or recording began later. Leave the time out to see the newest.",
+        )
+    return replace(known, newer=known.records[0].position), known.records[0], 1
+
+
+def _counted(known: Slice, number: str, of: str) -> Record:
+    """The record of that number among so many, the oldest being the first."""
+    if re.fullmatch("[0-9]{1,4}", number) and re.fullmatch("[0-9]{1,4}", of):
+        index = int(of) - int(number)
+        if 0 <= index < min(int(of), len(known.records)):
+            return known.records[index]
+    raise Mistake(404, f"There is no version {number[:20]!r}", "Choose one from the timeline.")
+
+
+def _just_after(position: Position) -> Position:
+    return Position(position.seq, position.n + 1)
+
+
+def _siblings(site: Site, selected: Record) -> list[Record]:
+    """What was recorded in the same transaction, and one more than is shown."""
+    whole = Query(revision=selected.revision.id)
+    page = site.store.page(whole, limit=SIBLINGS + 2, newest_first=False)
+    return [record for record in page if record.id != selected.id][: SIBLINGS + 1]
+
+
+def _too_far() -> Mistake:
+    return Mistake(
+        404,
+        "Too many changes lie between",
+        f"A version can be compared with the newest when it is one of the last {KNOWN}. "
+        "Choose one from the timeline.",
+    )
 
 
 def _nothing_known(query: Query) -> Mistake:
