@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from lifecycle.audit.evidence import Evidence
 from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.privacy import Privacy
+from lifecycle.audit.proving import Evidence
 from lifecycle.audit.recorder import AuditMode, Recorder
 from lifecycle.audit.restore import Restore
 from lifecycle.audit.store import AuditStore
@@ -29,7 +29,7 @@ from lifecycle.errors import (
 )
 from lifecycle.faults import ON_ERROR, Faults, OnError
 from lifecycle.hooks import subscribed_hooks
-from lifecycle.mappers.base import AfterCommit, Entities, Mapper, Services
+from lifecycle.mappers.base import AfterCommit, Entities, Live, Mapper, Services
 from lifecycle.policy import BULK_MODES, BulkMode
 from lifecycle.relations import Relation
 from lifecycle.restoring import Site
@@ -122,7 +122,7 @@ class Lifecycle:
         )
         self.signals: Final = Signals(self._dispatcher)
         self.history: Final = History(lambda: self.store, self)
-        self.evidence: Final = Evidence(lambda: self.store)
+        self.evidence: Final = Evidence(lambda: self.store, self._live)
         self.privacy: Final = Privacy(lambda: self.store, self, self.history)
         self.restore: Final = Restore(self.history, self, self._sites)
 
@@ -320,6 +320,17 @@ class Lifecycle:
         if self._store is None:
             self._store = store
         return store
+
+    def _live(self, engine: Engine | None) -> Iterator[Live]:
+        """Every table and collection with recorded objects, as it is now."""
+        place = getattr(self.store, "engine", None) if engine is None else engine
+        for mapper in self._adapters():
+            if mapper.records_beside and place is None:
+                raise ConfigurationError(
+                    "the log is not in a SQL database, so it is not known where the tables are: "
+                    "give the engine of the data, as in evidence.compare(engine)"
+                )
+            yield from mapper.live(place)
 
     # --- adapters ---
 

@@ -27,7 +27,7 @@ from lifecycle.audit.store import AuditStore
 from lifecycle.context import current
 from lifecycle.errors import EvidenceError, StoreError, StoreUnreachable, TablesMissing
 
-__all__ = ["Evidence", "Finding", "Progress", "Sealed", "Verdict", "acts_of", "seal", "verify"]
+__all__ = ["Finding", "Progress", "Sealed", "Verdict", "acts_of", "seal", "verify"]
 
 Progress: TypeAlias = Callable[[int], None]
 """Is told of so many more records that are done."""
@@ -99,27 +99,6 @@ class Verdict(Struct, kw_only=True):
         self.found += 1
         if self.found <= _MOST:
             self.findings.append(Finding(what=what, where=where, why=why, **place))
-
-
-class Evidence:
-    """Proof that the log of one Lifecycle is as it was written, and all of it."""
-
-    def __init__(self, store: Callable[[], AuditStore]) -> None:
-        self._store = store
-
-    def seal(self, *, key: str | bytes | None = None, progress: Progress = _nobody) -> Sealed:
-        """Seal what was recorded since the last time; see `lifecycle.audit.evidence.seal`."""
-        return seal(self._store(), key=key, progress=progress)
-
-    def verify(
-        self,
-        *,
-        checkpoints: Iterable[Checkpoint] = (),
-        trusted: Iterable[str] = (),
-        progress: Progress = _nobody,
-    ) -> Verdict:
-        """Compare what was sealed with what is there; see `lifecycle.audit.evidence.verify`."""
-        return verify(self._store(), checkpoints=checkpoints, trusted=trusted, progress=progress)
 
 
 # --- sealing --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from lifecycle.audit.chain import Entry
 from lifecycle.audit.leaves import Leaf, Row
 from lifecycle.audit.records import FeedPosition
 from lifecycle.audit.store import AuditStore
+from lifecycle.audit.store import Entry as Stored
 from lifecycle.errors import ConfigurationError
 
 __all__ = ["Hold", "Ledger", "LedgerWriter", "Revised", "ledger_of"]
@@ -133,6 +134,14 @@ class Ledger(Protocol):
 
     def orphans(self, limit: int) -> list[tuple[int, int]]:
         """Records without a revision that are not in a leaf either, some of them."""
+        ...
+
+    def of_objects(self, entity: str, keys: Sequence[str]) -> list[Stored]:
+        """Every record of some objects of an entity, under these keys before or after, in order."""
+        ...
+
+    def keys(self, entity: str, after: str | None, limit: int) -> list[str]:
+        """The next keys that an entity has records of, in an order of the store's."""
         ...
 
     def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:

@@ -18,7 +18,7 @@ from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
 from lifecycle.written import Written
 
-__all__ = ["AuditMode", "Beside", "Recorder", "RevisionWriter"]
+__all__ = ["AuditMode", "Beside", "Recorder", "RevisionWriter", "recordable"]
 
 AuditMode: TypeAlias = Literal["all", "marked"]
 
@@ -125,7 +125,7 @@ class RevisionWriter:
         wanted = [
             (one, changes)
             for one in written
-            if self._recorder.wants(one.policy) and (changes := _recordable(one)) is not None
+            if self._recorder.wants(one.policy) and (changes := recordable(one)) is not None
         ]
         if not wanted:
             return
@@ -170,7 +170,7 @@ class RevisionWriter:
         beside.insert_records(connection, self.revision, records)
 
 
-def _recordable(one: Written) -> ChangeSet | None:
+def recordable(one: Written) -> ChangeSet | None:
     """The changes as they may be recorded; ``None`` when nothing is left of an update.
 
     That an object came, went or moved to another key is recorded even when all fields are excluded.

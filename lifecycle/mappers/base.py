@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.context import BulkChoice, Suppression
@@ -19,7 +19,16 @@ from lifecycle.relations import Relation
 from lifecycle.restoring import Site
 from lifecycle.written import Written
 
-__all__ = ["AfterCommit", "Entities", "Mapper", "Recorder", "Services", "Writer"]
+__all__ = [
+    "AfterCommit",
+    "Entities",
+    "Live",
+    "LiveRows",
+    "Mapper",
+    "Recorder",
+    "Services",
+    "Writer",
+]
 
 
 class Writer(Protocol):
@@ -106,6 +115,27 @@ class Services:
     after_commit: AfterCommit = "log"
 
 
+class LiveRows(NamedTuple):
+    """Some rows or documents as inserts that would make them, and how to read them again."""
+
+    written: list[Written]
+    again: Callable[[], list[Written]]
+
+
+class Live(NamedTuple):
+    """A table or collection with recorded objects, as it is in its database now.
+
+    ``is_whole`` says that each row is an object, and not a part or a member of one;
+    ``has_all`` that it has every field of it. Without ``rows`` it is not in the database at hand.
+    """
+
+    entity: str
+    place: str
+    is_whole: bool
+    has_all: bool
+    rows: Iterator[LiveRows] | None
+
+
 class Mapper(Protocol):
     """An adapter to one object mapper, owned by one Lifecycle."""
 
@@ -162,6 +192,13 @@ class Mapper(Protocol):
         """A relationship of a model; ``None`` when no mapped class has the model's name.
 
         Raises ``HistoryError`` when the model has no such relationship, or the log cannot tell it.
+        """
+        ...
+
+    def live(self, engine: Any) -> Iterator[Live]:
+        """Every table or collection with recorded objects, read some rows at a time.
+
+        ``engine`` is the SQL database to read.
         """
         ...
 

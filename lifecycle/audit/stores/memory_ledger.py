@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from lifecycle.audit.chain import Entry
 from lifecycle.audit.exact import record_of, record_row, revision_of, revision_row
+from lifecycle.audit.format import dump
 from lifecycle.audit.leaves import HEADER, Leaf, Row
 from lifecycle.audit.ledger import Hold, Revised
 from lifecycle.audit.records import FeedPosition
+from lifecycle.audit.store import Entry as Stored
 from lifecycle.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -99,6 +101,27 @@ class MemoryLedger:
         known = {one.seq for one in self._store._revisions}
         places = (record.position for record in self._store._records)
         return [(place.seq, place.n) for place in places if place.seq not in known][:limit]
+
+    def of_objects(self, entity: str, keys: Sequence[str]) -> list[Stored]:
+        wanted = set(keys)
+        return [
+            Stored(
+                record.position.seq,
+                record.n,
+                record.key,
+                record.former_key,
+                record.operation.value,
+                record.label,
+                dump(record.changes),
+                record.format,
+            )
+            for record in list(self._store._records)
+            if record.entity == entity and wanted & {record.key, record.former_key}
+        ]
+
+    def keys(self, entity: str, after: str | None, limit: int) -> list[str]:
+        there = {one.key for one in list(self._store._records) if one.entity == entity}
+        return sorted(key for key in there if after is None or key > after)[:limit]
 
     def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
         mine = (one.seq for one in self._store._revisions if one.actor == actor)

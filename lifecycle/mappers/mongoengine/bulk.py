@@ -25,7 +25,7 @@ from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.policy import BulkMode, strictest
 from lifecycle.written import ROWS, STATEMENT, VERB, Written
 
-__all__ = ["Part", "Parts", "part_of"]
+__all__ = ["Part", "Parts", "part_of", "state_of"]
 
 
 class Part:
@@ -181,9 +181,11 @@ class Parts:
 def _changes(model: DocumentModel, before: Son | None, after: Son | None) -> ChangeSet | None:
     """What was done to a document; ``None`` when nothing was."""
     if before is None:
-        return None if after is None else ChangeSet.of_state(_state(model, after), Operation.INSERT)
+        return (
+            None if after is None else ChangeSet.of_state(state_of(model, after), Operation.INSERT)
+        )
     if after is None:
-        return ChangeSet.of_state(_state(model, before), Operation.DELETE)
+        return ChangeSet.of_state(state_of(model, before), Operation.DELETE)
     found: dict[str, Delta] = {}
     for db_name in dict.fromkeys((*before, *after)):
         old, new = before.get(db_name, ABSENT), after.get(db_name, ABSENT)
@@ -193,7 +195,9 @@ def _changes(model: DocumentModel, before: Son | None, after: Son | None) -> Cha
     return ChangeSet(found, Operation.UPDATE) if found else None
 
 
-def _state(model: DocumentModel, son: Son) -> Mapping[str, Any]:
+def state_of(model: DocumentModel, son: Son) -> Mapping[str, Any]:
+    """A document as its insert would be recorded."""
+
     def values() -> Iterator[tuple[str, Any]]:
         for db_name, value in son.items():
             field, path = _field(model, db_name)

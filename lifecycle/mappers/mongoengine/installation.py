@@ -11,7 +11,7 @@ from mongoengine import Document
 
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError, InstallError
-from lifecycle.mappers.base import Services
+from lifecycle.mappers.base import Live, Services
 from lifecycle.mappers.mongoengine import patches
 from lifecycle.mappers.mongoengine.aftermath import Aftermath
 from lifecycle.mappers.mongoengine.bulk import Part, part_of
@@ -23,6 +23,7 @@ from lifecycle.mappers.mongoengine.documents import (
 )
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
+from lifecycle.mappers.mongoengine.live import live_documents
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.relating import relation
 from lifecycle.mappers.mongoengine.restoring import DocumentSite
@@ -123,6 +124,12 @@ class MongoengineMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every document class there is."""
         return (DocumentModel(cls).entity for cls in all_subclasses(Document) if is_concrete(cls))
+
+    def live(self, engine: Any) -> Iterator[Live]:
+        """The collection of every recorded document class that is seen."""
+        models = map(self._models.get, filter(self.watches, all_subclasses(Document)))
+        wants = self._services.recorder.wants
+        return live_documents([model for model in models if wants(model.policy)])
 
     def relation(self, entity: str, name: str) -> Relation | None:
         """A reference, or list of them, of a document class; ``None`` when none has the name."""

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Mapper, Session, sessionmaker
 
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
-from lifecycle.mappers.base import Services
+from lifecycle.mappers.base import Live, Services
+from lifecycle.mappers.sqlalchemy.live import live_tables
 from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
@@ -22,6 +23,7 @@ from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.relating import relation
 from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
+from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import (
     accepts,
     claim,
@@ -49,6 +51,7 @@ class SQLAlchemyMapper:
     def __init__(self, services: Services) -> None:
         # Weakly: SQLAlchemy keeps a class's listeners, and so this, for as long as the class lives.
         self._installed: Final[WeakSet[Any]] = WeakSet()
+        self._services: Final = services
         self._loading: Final = Loading(services, self._sees, self._doubt)
         self._models: Final = Models(services, self._loading)
         self._listeners: Final = Listeners(services, self._models)
@@ -140,6 +143,11 @@ class SQLAlchemyMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every mapped class there is."""
         return names()
+
+    def live(self, engine: Any) -> Iterator[Live]:
+        """Every table with recorded rows, in the database of an engine."""
+        tables = Tables(self._models, self._services.recorder, self._services.faults)
+        return live_tables(tables, engine)
 
     def relation(self, entity: str, name: str) -> Relation | None:
         """A relationship of a model; ``None`` when no mapped class has the model's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from lifecycle.audit.chain import Entry
 from lifecycle.audit.leaves import HEADER, Leaf, Row
 from lifecycle.audit.ledger import Hold, Revised
 from lifecycle.audit.records import FeedPosition
+from lifecycle.audit.store import Entry as Stored
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.tables import AuditTables
 from lifecycle.errors import EvidenceError
@@ -192,6 +194,28 @@ class SqlLedger(_Reading):
         )
         with self._transaction() as connection:
             return [(row.seq, row.n) for row in connection.execute(statement)]
+
+    def of_objects(self, entity: str, keys: Sequence[str]) -> list[Stored]:
+        change = self._tables.change.c
+        columns = [change[name] for name in Stored._fields]
+        now = select(*columns).where(change.entity == entity, change.key.in_(keys))
+        formerly = select(*columns).where(change.entity == entity, change.former_key.in_(keys))
+        with self._transaction() as connection:
+            found = [Stored(*row) for row in connection.execute(now)]
+            places = {(one.seq, one.n) for one in found}
+            for row in connection.execute(formerly):
+                if (row.seq, row.n) not in places:
+                    found.append(Stored(*row))
+        found.sort(key=itemgetter(0, 1))
+        return found
+
+    def keys(self, entity: str, after: str | None, limit: int) -> list[str]:
+        change = self._tables.change.c
+        statement = select(change.key).where(change.entity == entity).distinct()
+        if after is not None:
+            statement = statement.where(change.key > after)
+        with self._transaction() as connection:
+            return list(connection.scalars(statement.order_by(change.key).limit(limit)))
 
     def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
         revision = self._tables.revision.c
