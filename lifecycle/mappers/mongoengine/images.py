@@ -14,7 +14,16 @@ from lifecycle.errors import ConflictError
 from lifecycle.mappers.mongoengine.transactions import bound, current
 from lifecycle.markers import ABSENT, UNKNOWN
 
-__all__ = ["Image", "Projection", "applied", "image_of", "known", "reached", "remember"]
+__all__ = [
+    "Image",
+    "Projection",
+    "applied",
+    "image_of",
+    "known",
+    "reached",
+    "remember",
+    "remember_loaded",
+]
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -109,7 +118,12 @@ class Image:
 
 def image_of(document: Any) -> Image | None:
     """The image a document carries; copies and pickles of it carry none."""
-    image: Image | None = document.__dict__.get(_IMAGE)
+    found = document.__dict__.get(_IMAGE)
+    if type(found) is tuple:
+        found = Image(*found)
+        found.transaction = None
+        remember(document, found)
+    image: Image | None = found
     return image
 
 
@@ -120,6 +134,14 @@ def remember(document: Any, image: Image | None) -> None:
     else:
         # Past mongoengine's own __setattr__, and cheaper than making it a __dict__ first.
         object.__setattr__(document, _IMAGE, image)
+
+
+def remember_loaded(document: Any, son: dict[str, Any], collection: Any, era: object) -> None:
+    """The same for a document just loaded as a whole: the image is made when it is asked for."""
+    if bound.get() is None:
+        object.__setattr__(document, _IMAGE, (son, collection, era))
+    else:
+        remember(document, Image(son, collection, era))
 
 
 def known(document: Any, era: object, collection: Any, id: Any) -> Image | None:

@@ -17,6 +17,7 @@ from lifecycle.mappers.mongoengine.images import (
     applied,
     image_of,
     remember,
+    remember_loaded,
 )
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks, unfilled
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
@@ -56,24 +57,23 @@ def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., 
     """Around ``Document._from_son``, which every load goes through; the hot one."""
 
     @wraps(original)
-    def _from_son(cls: Any, son: Any, *args: Any, **kwargs: Any) -> Any:
+    def _from_son(cls: Any, son: Any, _auto_dereference: bool = True, created: bool = False) -> Any:
         source = _source.get()
         if source is not None and source.of_one:
             _source.set(None)
         actual = cls if type(son) is dict and "_cls" not in son else _class_of(cls, son)
         hooks = watchers.load_hooks[actual]
         if hooks and (source is None or source.is_load):
-            make = partial(original, cls)
-            return _told(watchers, hooks, actual, source, make, son, *args, **kwargs)
-        document = original(cls, son, *args, **kwargs)
+            make = partial(original, cls, _auto_dereference=_auto_dereference, created=created)
+            return _told(watchers, hooks, actual, source, make, son)
+        document = original(cls, son, _auto_dereference, created)
         keep = watchers.keeping[actual]
         if keep is not None:
-            image = Image(
-                son if keep is Keep.BY_REFERENCE else copied(son), cls._collection, watchers
-            )
-            if source is not None:
-                _from_source(source, image)
-            remember(document, image)
+            kept = son if keep is Keep.BY_REFERENCE else copied(son)
+            if source is None:
+                remember_loaded(document, kept, cls._collection, watchers)
+            else:
+                remember(document, _from_source(source, Image(kept, cls._collection, watchers)))
         return document
 
     return _from_son
@@ -92,8 +92,6 @@ def _told(
     source: _Source | None,
     make: Callable[..., Any],
     son: dict[str, Any],
-    *args: Any,
-    **kwargs: Any,
 ) -> Any:
     """Make a document with the hooks before and after; its image is of the SON before all hooks."""
     data = son
@@ -101,19 +99,18 @@ def _told(
         data, instance = copied(son), unfilled(cls)
         for one in hooks:
             data = one.before(instance, data)
-    document = make(data, *args, **kwargs)
+    document = make(data)
     image = Image(copied(son) if data is son else son, cls._collection, watchers)
-    if source is not None:
-        _from_source(source, image)
-    remember(document, image)
+    remember(document, _from_source(source, image))
     for one in hooks:
         one.after(document, son)
     return document
 
 
-def _from_source(source: _Source, image: Image) -> None:
-    if source.queryset is not None:
+def _from_source(source: _Source | None, image: Image) -> Image:
+    if source is not None and source.queryset is not None:
         _qualify(source.queryset, image)
+    return image
 
 
 @contextmanager
@@ -135,19 +132,16 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(original)
     def item(self: Any, *args: Any) -> Any:
-        if not (self._loaded_fields.fields or self._search_text or _tells_more(self)):
+        collection = self._collection_obj
+        if type(collection) is Tapped and type(collection.listener) is not Loaded:
+            collection = collection.collection
+        is_plain = collection is self._document._collection
+        if is_plain and not self._loaded_fields.fields and not self._search_text:
             return original(self, *args)
         with _made_from(_Source(self, is_load=_loaded_into(self) is None)):
             return original(self, *args)
 
     return item
-
-
-def _tells_more(queryset: Any) -> bool:
-    """Whether it reads from elsewhere than its class does, or for somebody who is to be told."""
-    collection = queryset._collection_obj
-    elsewhere = untapped(collection) is not untapped(queryset._document._collection)
-    return elsewhere or _loaded_into(queryset) is not None
 
 
 def in_bulk(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
