@@ -133,7 +133,8 @@ class Lifecycle:
 
         ``target`` is a ``sessionmaker``, ``scoped_session``, ``Session`` class or session; an
         ``Engine``, for Core statements outside of sessions, which run no hooks; or the
-        ``mongoengine`` module or a ``Document`` class. Raises ``InstallError`` for anything else
+        ``mongoengine`` module, a ``Document`` class, or the alias of a mongoengine connection, for
+        the classes whose ``meta`` names it. Raises ``InstallError`` for anything else
         and for what is installed already, ``StoreUnreachable`` when a store was given that cannot
         be reached, and ``ConfigurationError`` when a model declares what cannot work (models whose
         mapping is not configured yet are checked when it is); then nothing has been installed.
@@ -349,7 +350,8 @@ class Lifecycle:
                 return mapper
         raise InstallError(
             f"{target!r} cannot be installed: give a sessionmaker, a scoped_session, a Session "
-            "class or session, an Engine, the mongoengine module, or a Document class"
+            "class or session, an Engine, the mongoengine module, a Document class, or the alias "
+            "of a mongoengine connection"
         )
 
     def _mapper_of(self, cls: type) -> Mapper:

@@ -142,6 +142,84 @@ def test_uninstalling_what_is_not_installed_is_refused(new: Any) -> None:
         lifecycle.uninstall(Plant)
 
 
+class Archived(mongoengine.Document):
+    name = fields.StringField()
+    meta = {"db_alias": "archive", "allow_inheritance": True}
+
+
+class ArchivedTwice(Archived):
+    pass
+
+
+@pytest.fixture
+def archive(mongo: Any) -> Iterator[Any]:
+    """Another database, by the alias ``archive``."""
+    host, port = mongo.client.address
+    name = mongo.name + "_archive"
+    client = mongoengine.connect(
+        name, alias="archive", host=host, port=port, uuidRepresentation="standard"
+    )
+    yield client[name]
+    client.drop_database(name)
+    mongoengine.disconnect(alias="archive")
+
+
+def test_a_connection_is_seen_with_the_classes_that_name_it(archive: Any, new: Any) -> None:
+    """Those defined later too, and no others; `default` is that of classes that name none."""
+    lifecycle = new()
+    lifecycle.install("archive")
+    try:
+
+        class ArchivedLater(mongoengine.Document):
+            meta = {"db_alias": "archive"}
+
+        ArchivedTwice(name="x").save()
+        ArchivedLater().save()
+        Stone(name="y").save()
+        Stone(name="z").switch_db("archive").save()  # its class goes elsewhere
+        assert [record.entity for record in lifecycle.history.find(newest_first=False)] == [
+            "Archived",
+            "ArchivedLater",
+        ]
+        Archived.objects.get().switch_db("default").save(force_insert=True)
+        assert len(list(lifecycle.history.find())) == 3
+        other = new()
+        other.install("default")
+        Stone(name="y").save()
+        Archived(name="x").save()
+        assert [record.entity for record in other.history.find()] == ["Stone"]
+        other.uninstall("default")
+    finally:
+        lifecycle.uninstall("archive")
+    Archived(name="x").save()
+    assert len(list(lifecycle.history.find())) == 4
+
+
+@pytest.mark.parametrize("target", [mongoengine, Archived, "archive"])
+def test_a_connection_that_is_seen_already_is_refused(new: Any, target: Any) -> None:
+    """As a class is, and the same the other way round."""
+    for first, second in ((target, "archive"), ("archive", target)):
+        lifecycle = new()
+        lifecycle.install(first)
+        with pytest.raises(InstallError, match="is installed already, or shares documents with"):
+            lifecycle.install(second)
+        lifecycle.uninstall(first)
+
+
+def test_classes_of_different_connections_can_be_seen_side_by_side(new: Any) -> None:
+    """They share nothing."""
+    lifecycle = new()
+    lifecycle.install(Stone)
+    lifecycle.install("archive")
+    lifecycle.uninstall("archive")
+
+
+def test_an_alias_that_nobody_knows_is_refused(mongo: object, new: Any) -> None:
+    """With those there are."""
+    with pytest.raises(InstallError, match=r"'defualt' is no connection alias.*'default'.*connect"):
+        new().install("defualt")
+
+
 @pytest.mark.parametrize("target", [Spot, Plant(name="x"), "mongoengine"])
 def test_what_is_no_document_class_is_refused(new: Any, target: Any) -> None:
     """With what can be installed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -182,14 +182,14 @@ class DocumentModels:
         plan = self._services.dispatcher.plan(cls)
         return self.get(cls) if {Moment.PRE_LOAD, Moment.POST_LOAD} & plan.keys() else None
 
-    def check_declared(self, target: type) -> None:
-        """Check every class a target covers that has hooks or a policy, before it is first used.
+    def check_declared(self, classes: Iterable[type]) -> None:
+        """Check each of these that has hooks or a policy, before it is first used.
 
         Hooks that want to know of classes are told of each once. Raises ``ConfigurationError`` for
         the first one whose declarations cannot work.
         """
-        for cls in all_subclasses(target):
-            if not is_concrete(cls) or not _is_current(cls):
+        for cls in classes:
+            if not _is_current(cls):
                 continue
             declares = policy_of(cls) != Policy() or model_hooks(cls)
             if declares and cls not in self._models:

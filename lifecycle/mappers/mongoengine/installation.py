@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import mongoengine
 from mongoengine import Document
 
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.mappers.base import Live, Services
-from lifecycle.mappers.mongoengine import patches
+from lifecycle.mappers.mongoengine import patches, targets
 from lifecycle.mappers.mongoengine.aftermath import Aftermath
 from lifecycle.mappers.mongoengine.bulk import Part, part_of
 from lifecycle.mappers.mongoengine.documents import (
@@ -42,7 +41,7 @@ class MongoengineMapper:
         self._services: Final = services
         self._models: Final = DocumentModels(services)
         self._aftermath: Final = Aftermath(services)
-        self._installed: tuple[type, ...] = ()
+        self._installed: tuple[Any, ...] = ()
         services.dispatcher.when_changed(patches.refresh)
 
     # --- the Mapper protocol ---
@@ -53,25 +52,25 @@ class MongoengineMapper:
         """Documents are in no SQL database."""
 
     def accepts(self, target: object) -> bool:
-        """Whether the target is the ``mongoengine`` module or a ``Document`` class."""
-        return target is mongoengine or (isinstance(target, type) and issubclass(target, Document))
+        """Whether the target is the ``mongoengine`` module, a ``Document`` class, or an alias."""
+        return targets.accepts(target)
 
     def install(self, target: Any) -> None:
-        """See the documents of every class, or of one class and those that inherit from it.
+        """See the documents of every class, of one and its subclasses, or of a connection alias.
 
-        Raises ``InstallError`` when some of them are seen already, and ``ConfigurationError`` when
-        a document class declares what cannot work.
+        Raises ``InstallError`` when some of them are seen already, or the alias is not known, and
+        ``ConfigurationError`` when a document class declares what cannot work.
         """
-        cls = _class_of(target)
+        targets.check_known(target)
         for other in self._installed:
-            if issubclass(cls, other) or issubclass(other, cls):
+            if targets.overlap(target, other):
                 raise InstallError(
                     f"{target!r} is installed already, or shares documents with {other!r}, which "
                     "is: every write would be recorded twice. Install each document class once, "
                     "or uninstall the other first"
                 )
-        self._models.check_declared(cls)
-        before, self._installed = self._installed, (*self._installed, cls)
+        self._models.check_declared(targets.covered(target))
+        before, self._installed = self._installed, (*self._installed, target)
         if before:
             patches.refresh()
         else:
@@ -89,10 +88,9 @@ class MongoengineMapper:
 
         Raises ``InstallError`` when the target is not installed.
         """
-        cls = _class_of(target)
-        if cls not in self._installed:
+        if target not in self._installed:
             raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
-        self._installed = tuple(other for other in self._installed if other is not cls)
+        self._installed = tuple(other for other in self._installed if other != target)
         if self._installed:
             patches.refresh()
         else:
@@ -104,8 +102,8 @@ class MongoengineMapper:
 
     def subscribed(self) -> None:
         """There are new hooks, which may want to be told of classes."""
-        for cls in self._installed:
-            self._models.check_declared(cls)
+        for target in self._installed:
+            self._models.check_declared(targets.covered(target))
 
     def maps(self, cls: type) -> bool:
         """Whether the class, or one that inherits from it, has documents."""
@@ -164,7 +162,7 @@ class MongoengineMapper:
 
     def watches(self, cls: type) -> bool:
         """Whether documents of this class are seen."""
-        return is_concrete(cls) and issubclass(cls, self._installed)
+        return is_concrete(cls) and any(targets.covers(one, cls) for one in self._installed)
 
     def writing(self, document: Any, operation: Operation, era: object) -> Writing | None:
         """The part of this Lifecycle in a write; ``None`` when nothing of it wants the class."""
@@ -187,7 +185,3 @@ class MongoengineMapper:
         """What to run when documents of this class are loaded; ``None`` for nothing."""
         model = self._models.with_load_hooks(cls)
         return None if model is None else LoadHooks(model, self._services)
-
-
-def _class_of(target: Any) -> Any:
-    return Document if target is mongoengine else target
