@@ -30,7 +30,7 @@ from lifecycle.errors import EvidenceError, StoreError, StoreUnreachable, Tables
 __all__ = ["Finding", "Progress", "Sealed", "Verdict", "acts_of", "seal", "verify"]
 
 Progress: TypeAlias = Callable[[int], None]
-"""Is told of so many more records that are done."""
+"""Is told of so many more records, or leaves that are verified, that are done."""
 
 REVISIONS: Final = 2_000
 """How many revisions one seal covers; its transaction locks no longer than these take."""
@@ -380,14 +380,12 @@ class _Verification:
             self._compare(leaves[:middle], leaves[middle])
             self._compare(leaves[middle:], following)
             return
-        done = 0
         for leaf in leaves:
             found = {row[1]: row for row in grouped.get((leaf.seq, leaf.n), ())}
             if leaf.parts and leaf.parts[0].n == HEADER and leaf.seq in headers:
                 found[HEADER] = headers[leaf.seq].row
             self._compare_parts(leaf, found)
-            done += len(leaf.parts)
-        self._progress(done)
+        self._progress(len(leaves))
 
     def _compare_parts(self, leaf: Leaf, found: dict[int, Row]) -> None:
         verdict = self._verdict

@@ -1,51 +1,25 @@
 """The commands: what each takes, does and answers.
 
 They exit with 0 when it was done, 1 when it failed or nothing was found, 2 when they were called
-in a wrong way.
+in a wrong way, and 3 when `verify` or `lint` found something.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 
 import lifecycle as package
 from lifecycle.audit.store import Page, Query
-from lifecycle.audit.stores.opening import DatabaseStore, opened_store
+from lifecycle.audit.stores.opening import DatabaseStore
+from lifecycle.cli.keeping import erase, hold, prune
+from lifecycle.cli.logs import store_at, told
+from lifecycle.cli.proving import seal, verify
 from lifecycle.cli.serving import is_loopback, listener, pages, serve
 from lifecycle.cli.showing import as_json, print_records
-from lifecycle.errors import ConfigurationError, LifecycleError
 
 __all__ = ["lifecycle"]
 
 _NAMED = 20  # entities named when one was not found
-
-
-def _store(context: click.Context, parameter: click.Parameter, url: str) -> DatabaseStore:
-    try:
-        store = opened_store(url)
-    except ConfigurationError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
-    if store.in_memory:
-        raise click.BadParameter(
-            f"{store.url} is a database in the memory of the process that opens it: give the URL "
-            "of a file or a server",
-            context,
-            parameter,
-        )
-    context.call_on_close(store.close)
-    return store
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say what went wrong, without a traceback."""
-    try:
-        yield
-    except LifecycleError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @click.group(
@@ -55,6 +29,8 @@ Examples:
   lifecycle create-tables sqlite:///app.db
   lifecycle history sqlite:///app.db shop.Order 17
   lifecycle ui postgresql+psycopg://reader@db/audit
+  lifecycle seal sqlite:///app.db
+  lifecycle verify sqlite:///app.db
 
 A URL is written as SQLAlchemy does: dialect+driver://user:password@host:port/database, or as
 MongoDB does: mongodb://user:password@host:port/database.""",
@@ -73,14 +49,14 @@ Examples:
   lifecycle create-tables mysql+pymysql://root@127.0.0.1/shop
   lifecycle create-tables mongodb://127.0.0.1/shop""",
 )
-@click.argument("store", metavar="URL", callback=_store)
+@click.argument("store", metavar="URL", callback=store_at)
 def create_tables(store: DatabaseStore) -> None:
     """Create the audit tables that are missing in the database at URL; in MongoDB the indexes.
 
     Tables that are there stay as they are. An application that uses Alembic lets it create them
     instead, from Lifecycle.metadata.
     """
-    with _told():
+    with told():
         store.create_tables()
     click.echo(f"The audit tables are in {store.url}.")
 
@@ -94,7 +70,7 @@ Examples:
 
 ENTITY is the model's registered name. A key of several parts is written with commas: 17,3.""",
 )
-@click.argument("store", metavar="URL", callback=_store)
+@click.argument("store", metavar="URL", callback=store_at)
 @click.argument("entity")
 @click.argument("key")
 @click.option(
@@ -103,7 +79,7 @@ ENTITY is the model's registered name. A key of several parts is written with co
 @click.option("--json", "json", is_flag=True, help="One JSON object per record and line.")
 def history(store: DatabaseStore, entity: str, key: str, limit: int, json: bool) -> None:
     """Show the changes of one object, newest first, from the log at URL."""
-    with _told():
+    with told():
         store.check()
         page = store.page(Query(entity=entity, key=key), limit=limit)
         if not page.records:
@@ -136,7 +112,7 @@ Examples:
   lifecycle ui sqlite:///app.db
   lifecycle ui postgresql+psycopg://reader@db/audit --port 9000""",
 )
-@click.argument("store", metavar="URL", callback=_store)
+@click.argument("store", metavar="URL", callback=store_at)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port",
@@ -152,7 +128,7 @@ def ui(store: DatabaseStore, host: str, port: int) -> None:
     sees the whole history: to let only some people in, mount audit_ui.create_app(…, access=…) in
     your application instead.
     """
-    with _told():
+    with told():
         store.check()
     local_only = is_loopback(host)
     app = pages(store, local_only=local_only)
@@ -163,3 +139,7 @@ def ui(store: DatabaseStore, host: str, port: int) -> None:
             click.echo(f"Everyone who can reach {host} sees the whole history.", err=True)
         serve(app, socket)
     click.echo("Ended.")
+
+
+for _command in (erase, hold, prune, seal, verify):
+    lifecycle.add_command(_command)
