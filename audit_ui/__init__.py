@@ -7,6 +7,7 @@ Mount them into the application there is::
 
 try:
     from audit_ui.app import create_app
+    from audit_ui.embedding import Embedded
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"anyio", "jinja2", "starlette"}:
         raise
@@ -18,4 +19,4 @@ except ModuleNotFoundError as error:
 
 from audit_ui.access import Subject
 
-__all__ = ["Subject", "create_app"]
+__all__ = ["Embedded", "Subject", "create_app"]

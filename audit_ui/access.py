@@ -19,8 +19,8 @@ __all__ = ["Access", "Gate", "Subject", "is_local"]
 class Subject:
     """What someone wants to see: a page, and what its address names.
 
-    ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``actor`` and
-    ``help``.
+    ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``actor``,
+    ``coverage``, ``export`` and ``help``.
     ``entity`` is ``None`` where the page shows records of any entity.
     """
 

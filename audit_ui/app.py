@@ -35,19 +35,24 @@ def create_app(
     local_only: bool = False,
     title: str = "History",
     frame_ancestors: str = "'none'",
+    record_exports: bool = True,
 ) -> ASGIApp:
     """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
 
     ``access(user, action, subject)`` is asked before anything is read and returns True or False;
     ``user`` is the host's ``scope["user"]``, or None where the host has none, ``action`` is
-    ``"view"``, ``subject`` a `Subject`. It may be async; a plain function runs in a worker thread.
+    ``"view"`` or ``"export"``, ``subject`` a `Subject`. It may be async; a plain function runs in a
+    worker thread.
     ``local_only`` answers requests from this machine to this machine alone, and may stand in for
     ``access``. ``frame_ancestors`` lists, separated by spaces, who may show the pages in a frame.
+    An export is recorded in the store before it begins, and refused when it cannot be;
+    ``record_exports=False`` is for a store that can only be read: only the logger
+    ``audit_ui.access`` is told.
 
     Raises ``ConfigurationError`` when nothing says who may look, or when there is no store.
     """
     gate = Gate(access, local_only)
-    site = Site(_store_of(lifecycle), title)
+    site = Site(_store_of(lifecycle), title, record_exports, getattr(lifecycle, "coverage", None))
     app = Starlette(routes=Pages(site, gate).routes(), exception_handlers=Failures(site).handlers())
     app.router.redirect_slashes = False  # it answers with absolute addresses; BelowMount does not
     return StrictHeaders(BelowMount(app), frame_ancestors)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
+from audit_ui.links import JSON
 from audit_ui.site import Site
 from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
 
@@ -79,6 +80,14 @@ class Failures:
         )
 
     def _message(self, request: Request, status: int, title: str, detail: str) -> Response:
+        if request.scope["path"].endswith(JSON):
+            request.scope["audit_ui.json"] = True
         return self._site.render(
-            request, "message.html", status, code=status, heading=title, detail=detail
+            request,
+            "message.html",
+            status,
+            json=lambda: {"status": status, "title": title, "detail": detail},
+            code=status,
+            heading=title,
+            detail=detail,
         )

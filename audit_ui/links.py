@@ -6,7 +6,7 @@ segments. A segment therefore escapes what would not survive, after the manner o
 ==========  =================================================
 ``~0``      a tilde
 ``~1``      a slash
-``~2``      a dot, where the segment holds nothing but dots
+``~2``      a dot, where the segment holds nothing but dots, or ends with ``.json``
 ``~3``      nothing: the segment of an empty text
 ``~uXXXX``  a control character, a backslash, a percent sign or half a surrogate pair
 ==========  =================================================
@@ -21,9 +21,12 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote, urlencode
 from uuid import UUID
 
-__all__ = ["Links", "Place", "locate", "page_path", "segment", "unsegment"]
+__all__ = ["JSON", "Links", "Place", "locate", "page_path", "segment", "unsegment"]
 
 # --- segments -------------------------------------------------------------------------------
+
+JSON: Final = ".json"
+"""What the address of a page ends with that is to be read by a program."""
 
 _FRAGILE: Final = re.compile("[\x00-\x1f\x7f\\\\%\ud800-\udfff]")
 _ESCAPE: Final = re.compile("~(u[0-9A-F]{4}|.?)", re.DOTALL)
@@ -37,6 +40,8 @@ def segment(text: str) -> str:
     escaped = text.replace("~", "~0").replace("/", "~1")
     if not escaped.strip("."):
         escaped = escaped.replace(".", "~2")
+    elif escaped.endswith(JSON):
+        escaped = f"{escaped[: -len(JSON)]}~2json"
     escaped = _FRAGILE.sub(lambda match: f"~u{ord(match[0]):04X}", escaped)
     return quote(escaped, safe=":,@~")
 
@@ -138,6 +143,9 @@ class Links:
     def feed(self, **filters: _Values) -> str:
         return self.root + _query(filters)
 
+    def feed_as(self, form: str, **filters: _Values) -> str:
+        return f"{self.root}{form}{_query(filters)}"
+
     def entity(self, entity: str, **filters: _Values) -> str:
         return f"{self.root}o/{segment(entity)}/{_query(filters)}"
 
@@ -155,6 +163,9 @@ class Links:
 
     def actor(self, actor: str, **state: str) -> str:
         return f"{self.root}a/{segment(actor)}{_query(state)}"
+
+    def coverage(self) -> str:
+        return f"{self.root}-/coverage"
 
     def help(self) -> str:
         return f"{self.root}-/help"

@@ -11,7 +11,7 @@ from uuid import UUID
 from audit_ui.errors import Mistake
 from lifecycle.audit.records import Position
 
-__all__ = ["Cursor", "read_record_id", "read_uuid"]
+__all__ = ["Cursor", "place_text", "read_record_id", "read_uuid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,18 @@ class Cursor:
             )
         )
 
+    def params(self) -> dict[str, str]:
+        """The cursor as parameters of a link."""
+        names = {"older_than": self.older_than, "newer_than": self.newer_than}
+        return {name: text for name, place in names.items() if (text := place_text(place))}
+
     def __bool__(self) -> bool:
         return self.older_than is not None or self.newer_than is not None
+
+
+def place_text(position: Position | None) -> str | None:
+    """A position as addresses have it."""
+    return None if position is None else f"{position.seq}.{position.n}"
 
 
 def _position(text: str) -> Position:

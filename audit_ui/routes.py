@@ -17,11 +17,13 @@ from audit_ui.access import Gate, Subject, is_local
 from audit_ui.assets import ASSETS
 from audit_ui.errors import Mistake
 from audit_ui.filters import Filters
-from audit_ui.links import unsegment
+from audit_ui.links import JSON, unsegment
 from audit_ui.search import parse
 from audit_ui.site import Site
 from audit_ui.views.actor import actor_page
-from audit_ui.views.feed import feed_page
+from audit_ui.views.coverage import coverage_page
+from audit_ui.views.export import export_csv, export_jsonl
+from audit_ui.views.feed import atom_feed, feed_page
 from audit_ui.views.field import field_page
 from audit_ui.views.help import help_page
 from audit_ui.views.object import object_page
@@ -46,24 +48,40 @@ class Pages:
 
     def routes(self) -> list[Route]:
         """Every address below the mount."""
+        pages: list[tuple[str, str, _View]] = [
+            ("/o/{entity}/{key}", "object", object_page),
+            ("/o/{entity}/{key}/f/{field}", "field", field_page),
+            ("/r/{record}", "record", record_page),
+            ("/t/{revision}", "revision", revision_page),
+            ("/a/{actor}", "actor", actor_page),
+        ]
+        feeds: list[tuple[str, str, _View]] = [
+            ("/", "feed", feed_page),
+            ("/o/{entity}/", "feed", feed_page),
+            ("/-/help", "help", help_page),
+            ("/-/coverage", "coverage", coverage_page),
+            ("/feed.atom", "feed", atom_feed),
+        ]
+        as_json = [(f"{path}{JSON}", page, view) for path, page, view in pages]
+        as_json.append(("/feed.json", "feed", feed_page))
+        as_json.append((f"/-/coverage{JSON}", "coverage", coverage_page))
+        exports = [("/export.csv", export_csv), ("/export.jsonl", export_jsonl)]
         return [
-            Route("/", self._page("feed", feed_page)),
-            Route("/o/{entity}/", self._page("feed", feed_page)),
-            Route("/o/{entity}/{key}", self._page("object", object_page)),
-            Route("/o/{entity}/{key}/f/{field}", self._page("field", field_page)),
-            Route("/r/{record}", self._page("record", record_page)),
-            Route("/t/{revision}", self._page("revision", revision_page)),
-            Route("/a/{actor}", self._page("actor", actor_page)),
-            Route("/-/help", self._page("help", help_page)),
+            *(Route(path, self._page(page, view, json=True)) for path, page, view in as_json),
+            *(Route(path, self._page(page, view)) for path, page, view in [*feeds, *pages]),
+            *(Route(path, self._page("export", view, "export")) for path, view in exports),
             Route("/-/health", self._health),
             Route("/-/assets/{digest}/{name}", _asset),
         ]
 
-    def _page(self, page: str, view: _View) -> _Endpoint:
+    def _page(
+        self, page: str, view: _View, action: str = "view", *, json: bool = False
+    ) -> _Endpoint:
         async def endpoint(request: Request) -> Response:
+            request.scope["audit_ui.json"] = json
             names = _names(request)
             self._refuse_strangers(request)
-            await self._admit(request, _subject(page, names, request))
+            await self._admit(request, action, _subject(page, names, request))
             return await run_in_threadpool(view, self._site, request, **names)
 
         return endpoint
@@ -78,12 +96,12 @@ class Pages:
                 "under http://127.0.0.1, or have the application pass access=… to create_app.",
             )
 
-    async def _admit(self, request: Request, subject: Subject) -> None:
-        if not await self._gate.admits(request.scope.get("user"), "view", subject):
+    async def _admit(self, request: Request, action: str, subject: Subject) -> None:
+        if not await self._gate.admits(request.scope.get("user"), action, subject):
             raise Mistake(
                 403,
                 "You may not see this page",
-                "The application did not give you the right to view it. "
+                f"The application did not give you the right to {action} it. "
                 "Sign in with another account, or ask whoever runs the application.",
             )
 
@@ -110,7 +128,7 @@ def _names(request: Request) -> dict[str, str]:
 
 
 def _subject(page: str, names: dict[str, str], request: Request) -> Subject:
-    if page == "feed" and not names:
+    if page in ("feed", "export") and not names:
         return Subject(page=page, entity=_only_entity(request.query_params))
     return Subject(page=page, **names)
 

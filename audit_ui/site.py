@@ -7,20 +7,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from itertools import takewhile
+from json import dumps
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS
-from audit_ui.links import Links
+from audit_ui.links import JSON, Links
 from audit_ui.text import breakable, one_line, shortened, span, typed, visible
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import join_path
+from lifecycle.coverage import Coverage
 
 __all__ = ["Site"]
 
@@ -61,12 +64,28 @@ def _environment() -> Environment:
     return environment
 
 
+class _Json(JSONResponse):
+    """JSON that holds any text, half a surrogate pair too."""
+
+    def render(self, content: Any) -> bytes:
+        return dumps(content, indent=1).encode("ascii")
+
+
+def _json_link(request: Request) -> str:
+    """The address of the page asked for, seen from it, as JSON."""
+    last = request.scope["path"].rpartition("/")[2]
+    query = request.url.query
+    return f"./{quote(last, safe=':,@~')}{JSON}{'?' * bool(query)}{query}"
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The pages of one store."""
 
     store: AuditStore
     title: str
+    record_exports: bool = True
+    coverage: Callable[[], Coverage] | None = None
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
 
@@ -76,10 +95,23 @@ class Site:
         return Links(request.scope["audit_ui.root"], digests)
 
     def render(
-        self, request: Request, template: str, status: int = 200, **data: Any
-    ) -> HTMLResponse:
-        """A page from its template."""
+        self,
+        request: Request,
+        template: str,
+        status: int = 200,
+        json: Callable[[], Any] | None = None,
+        **data: Any,
+    ) -> Response:
+        """A page from its template, or what ``json`` gives where that was asked for."""
+        if json is not None and request.scope.get("audit_ui.json"):
+            return _Json(json(), status)
         html = self.templates.get_template(template).render(
-            site=self, links=self.links(request), params=request.query_params, **data
+            {
+                "site": self,
+                "links": self.links(request),
+                "params": request.query_params,
+                "json_link": _json_link(request) if json else "",
+                **data,
+            }
         )
         return HTMLResponse(html, status)

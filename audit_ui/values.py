@@ -10,7 +10,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Marker
+from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Erased, Marker
 
 __all__ = ["Kind", "Shown", "shown"]
 
@@ -45,6 +45,8 @@ def shown(value: Any) -> Shown:
     if value is None or isinstance(value, Marker):
         kind, text = _WORDED[value]
         return Shown(kind, text, name)
+    if isinstance(value, Erased):
+        return Shown("masked", "erased", name)
     if isinstance(value, str) and not isinstance(value, Enum):
         return Shown("text", str(value), name) if value else Shown("empty", "empty text", name)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
-from audit_ui.places import Cursor
+from audit_ui.places import Cursor, place_text
+from audit_ui.raw import plain
 from audit_ui.reading import newest_first
 from audit_ui.site import Site
 from audit_ui.views.feed import grouped
@@ -32,6 +33,12 @@ def actor_page(site: Site, request: Request, actor: str) -> Response:
     return site.render(
         request,
         "actor.html",
+        json=lambda: {
+            "actor": actor,
+            "records": [plain(record) for record in slice.records],
+            "newer_than": place_text(slice.newer),
+            "older_than": place_text(slice.older),
+        },
         actor=actor,
         groups=grouped(slice.records),
         slice=slice,

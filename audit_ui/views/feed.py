@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from audit_ui.filters import Filters
-from audit_ui.places import Cursor
+from audit_ui.places import Cursor, place_text
+from audit_ui.raw import plain
 from audit_ui.reading import LOOKED_AT, searched
 from audit_ui.search import parse, render
 from audit_ui.site import Site
 from lifecycle.audit.records import Record, Revision
 
-__all__ = ["Group", "feed_page", "grouped"]
+__all__ = ["Group", "atom_feed", "feed_page", "grouped"]
 
 LIMIT = 50
 
@@ -50,6 +52,23 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     return [Group(records[0].revision, records) for records in together]
 
 
+def atom_feed(site: Site, request: Request) -> Response:
+    """The newest records that match, as an Atom feed."""
+    filters = Filters.of(request.query_params.multi_items())
+    query, sieve = filters.query(site.now()), filters.sieve()
+    slice = searched(site.store, query, sieve, Cursor(), LIMIT)
+    page = site.render(
+        request,
+        "feed.atom",
+        line=render(filters),
+        filters=filters,
+        records=slice.records,
+        updated=slice.records[0].at if slice.records else datetime(1970, 1, 1, tzinfo=UTC),
+    )
+    page.headers["content-type"] = "application/atom+xml; charset=utf-8"
+    return page
+
+
 def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     """The records that match, fifty a page; those of one entity where the address names it."""
     params = request.query_params
@@ -63,6 +82,14 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     return site.render(
         request,
         "empty.html" if is_empty else "feed.html",
+        json=lambda: {
+            "filters": filters.params(),
+            "records": [plain(record) for record in slice.records],
+            "newer_than": place_text(slice.newer),
+            "older_than": place_text(slice.older),
+            "searched_back_to": slice.stopped.at.isoformat() if slice.stopped else None,
+        },
+        json_link=site.links(request).feed_as("feed.json", **filters.params(), **cursor.params()),
         entity=entity,
         filters=filters,
         line=render(filters),

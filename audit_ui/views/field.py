@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from audit_ui.diffs import cell
 from audit_ui.errors import Mistake
-from audit_ui.places import Cursor
+from audit_ui.places import Cursor, place_text
 from audit_ui.reading import lineage, newest_first
 from audit_ui.site import Site
 from lifecycle.audit.fields import field_values
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
 from lifecycle.changes import Change, Operation
+from lifecycle.codec import encode
 from lifecycle.markers import ABSENT
 
 __all__ = ["field_page"]
@@ -49,6 +50,23 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
     return site.render(
         request,
         "field.html",
+        json=lambda: {
+            "entity": entity,
+            "key": key,
+            "field": field,
+            "values": [
+                {
+                    "value": encode(one.value),
+                    "since": one.since.isoformat(),
+                    "until": one.until and one.until.isoformat(),
+                    "actor": one.actor,
+                    "reason": one.record.reason,
+                    "record": one.record.id,
+                }
+                for one in values
+            ],
+            "older_than": place_text(last.position) if line.more else None,
+        },
         entity=entity,
         key=key,
         field=field,

@@ -16,11 +16,13 @@ from audit_ui.comparing import compared
 from audit_ui.diffs import state_table, table
 from audit_ui.errors import Mistake
 from audit_ui.filters import read_moment
-from audit_ui.places import Cursor, read_record_id
+from audit_ui.places import Cursor, place_text, read_record_id
+from audit_ui.raw import plain, plain_changes
 from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
 from audit_ui.site import Site
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
+from lifecycle.changes import diff
 
 __all__ = ["object_page"]
 
@@ -51,6 +53,17 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
     return site.render(
         request,
         "object.html",
+        json=lambda: {
+            "entity": entity,
+            "key": key,
+            "selected": plain(selected),
+            "compared": plain_changes(changes),
+            "state": plain_changes(diff({}, state.values)),
+            "complete": state.inserted is not None,
+            "versions": [plain(record) for record in timeline],
+            "newer_than": place_text(known.newer),
+            "older_than": place_text(timeline[-1].position),
+        },
         entity=entity,
         key=key,
         standing=_standing(known),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from audit_ui.diffs import table
 from audit_ui.errors import Mistake
 from audit_ui.places import read_record_id
-from audit_ui.raw import raw_json
+from audit_ui.raw import plain, raw_json
 from audit_ui.reading import around
 from audit_ui.site import Site
 
@@ -34,6 +34,11 @@ def record_page(site: Site, request: Request, record: str) -> Response:
     return site.render(
         request,
         "record.html",
+        json=lambda: {
+            "record": plain(found.record),
+            "previous": found.previous and found.previous.id,
+            "next": found.next and found.next.id,
+        },
         table=table(found.record.changes, full=full),
         raw=raw_json(found.record),
         **data,

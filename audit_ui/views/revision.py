@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
-from audit_ui.places import Cursor, read_uuid
+from audit_ui.places import Cursor, place_text, read_uuid
+from audit_ui.raw import plain, plain_revision
 from audit_ui.reading import oldest_first
 from audit_ui.site import Site
 from lifecycle.audit.store import Query
@@ -34,6 +35,11 @@ def revision_page(site: Site, request: Request, revision: str) -> Response:
     return site.render(
         request,
         "revision.html",
+        json=lambda: {
+            "revision": plain_revision(found),
+            "records": [plain(record) for record in slice.records],
+            "newer_than": place_text(slice.newer),
+        },
         revision=found,
         records=slice.records,
         counts=Counter((record.entity, record.operation) for record in slice.records),

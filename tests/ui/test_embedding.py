@@ -1,0 +1,113 @@
+"""What a host puts on its own pages, and what its Lifecycle tells the pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from starlette.testclient import TestClient
+
+import audit_ui
+from lifecycle import Lifecycle, acting, not_audited
+from lifecycle.errors import HistoryError
+from tests.ui.conftest import Log, everyone
+from tests.ui.test_pages import see
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Invoice(Base):
+    __tablename__ = "embedded_invoices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[str]
+
+
+@not_audited
+class Draft(Base):
+    __tablename__ = "embedded_drafts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@pytest.fixture
+def lifecycle(tmp_path: Path) -> Iterator[Lifecycle]:
+    """An invoice, changed three times by hostile actors."""
+    engine = create_engine(f"sqlite:///{tmp_path}/app.db")
+    Base.metadata.create_all(engine)
+    found = Lifecycle()
+    session_maker = sessionmaker(engine)
+    found.install(session_maker)
+    found.create_tables(engine)
+    with acting("<b>ann</b>", reason="<script>"), session_maker.begin() as session:
+        session.add(Invoice(id=7, note="a & b"))
+    for note in ("<img>", "c"):
+        with acting("bob"), session_maker.begin() as session:
+            invoice = session.get(Invoice, 7)
+            assert invoice is not None
+            invoice.note = note
+    yield found
+    found.uninstall(session_maker)
+    engine.dispose()
+
+
+def test_addresses_need_no_request(lifecycle: Lifecycle) -> None:
+    """Of an object, a record and an actor, under the address of the mount."""
+    embedded = audit_ui.Embedded(lifecycle, at="/audit/")
+    entity = lifecycle.entity(Invoice)
+    record = next(lifecycle.history.of(Invoice, 7))
+    assert embedded.url_for_history(Invoice, 7) == f"/audit/o/{entity}/7"
+    assert embedded.url_for_record(record) == f"/audit/r/{record.id}"
+    assert embedded.url_for_record(record.id) == f"/audit/r/{record.id}"
+    assert embedded.url_for_actor("a/b") == "/audit/a/a~1b"
+    with pytest.raises(HistoryError):
+        embedded.url_for_history(Log())
+
+
+def test_a_fragment_is_escaped_and_leads_to_the_pages(lifecycle: Lifecycle) -> None:
+    """The last changes, each with its address, and the way to all of them."""
+    embedded = audit_ui.Embedded(lifecycle, at="https://example.org/audit")
+    html = embedded.history_fragment(Invoice, 7, limit=2)
+    assert html.count("<li>") == 2
+    assert "&lt;img&gt;" in html
+    assert "The whole history" in html
+    everything = embedded.history_fragment(Invoice, 7)
+    assert "&lt;script&gt;" in everything
+    assert "<b>ann" not in everything
+    links = re.findall(r'href="([^"]*)"', everything)
+    assert links
+    assert all(link.startswith("https://example.org/audit/") for link in links)
+    assert "Nothing is recorded" in embedded.history_fragment(Invoice, 8)
+    assert not re.search(r"\sstyle=|\son\w+=|<style|<script", everything)
+
+
+def test_coverage_tells_what_is_not_in_the_log(lifecycle: Lifecycle) -> None:
+    """Which entities are recorded, which are not, and which writes were only counted."""
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        page = see(client, "/-/coverage")
+        assert "No write was seen that the log does not have" in page
+        assert lifecycle.entity(Invoice) in page.partition("entities are recorded")[2]
+        assert "Draft" in page.partition("1 entities are not")[2]
+        assert 'href="./-/coverage">Coverage' in client.get("/").text
+        assert client.get("/-/coverage.json").json()["unrecorded"] == []
+
+
+def test_writes_that_were_only_counted_are_listed(lifecycle: Lifecycle) -> None:
+    """Each kind with its entities, how often and why."""
+    lifecycle._services.gaps.note(["shop.<b>"], "UPDATE shop_<b>", "raw SQL text")
+    lifecycle._services.gaps.note(["shop.<b>"], "UPDATE shop_<b>", "raw SQL text")
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        page = see(client, "/-/coverage")
+    assert "2 writes seen that the log does not have in full" in page
+    assert "2 UPDATE shop_<b> shop.<b> raw SQL text" in page
+
+
+def test_pages_of_a_store_know_no_coverage(log: Log) -> None:
+    """Nothing leads there, and the address says why."""
+    with TestClient(audit_ui.create_app(log.store, access=everyone)) as client:
+        assert "Coverage" not in client.get("/").text
+        assert "know the store only" in see(client, "/-/coverage", 404)
