@@ -42,7 +42,7 @@ def app(log: Log) -> ASGIApp:
         log.write(update("repo.File", key, size=(1, 2)), actor="../bob", request_id="a/b?c")
     log.write(update("repo.File", "moved/x.py", former_key="src/app/main.py", size=(2, 3)))
     log.write(delete("repo.File", "42", size=2), actor=None)
-    return audit_ui.create_app(log.store, access=everyone)
+    return audit_ui.create_app(log.store, access=everyone, record_exports=False)
 
 
 def proxy(app: ASGIApp, prefix: str, *, keep: bool, root: str) -> ASGIApp:
@@ -112,16 +112,19 @@ def test_every_link_leads_to_a_page_under_the_same_mount(hosted: tuple[str, Test
     prefix, client = hosted
     start = f"{HOST}{prefix}/"
     seen: set[str] = set()
+    enough: set[str] = set()
     waiting = [start]
     while waiting:
         address = waiting.pop()
-        if address in seen:
+        if address in seen or kind(address) in enough:
             continue
         seen.add(address)
         response = client.get(address)
         assert response.status_code == 200, (address, response.headers.get("location"))
         if response.headers["content-type"].startswith("text/html"):
             waiting += linked(address, response.text)
+        if kind(address) and sum(kind(one) == kind(address) for one in seen) == 10:
+            enough.add(kind(address))
     assert all(address.startswith(start) for address in seen)
     kinds = {address.removeprefix(start).partition("/")[0].partition("?")[0] for address in seen}
     files = {"feed.json", "feed.atom", "export.csv", "export.jsonl"}
@@ -130,6 +133,12 @@ def test_every_link_leads_to_a_page_under_the_same_mount(hosted: tuple[str, Test
     objects = {address for address in objects if not address.endswith(".json")}
     pages = len(KEYS) + 1
     assert len(objects) == 2 * pages + 1, "of every key, the moved one's too, and of its field; all"
+
+
+def kind(address: str) -> str:
+    """What kind of file an address without a page of its own gives; empty for pages."""
+    found = re.search(r"\.(json|jsonl|csv|atom)(?:\?|$)", address)
+    return found[1] if found else ""
 
 
 def linked(address: str, text: str) -> list[str]:

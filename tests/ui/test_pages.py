@@ -25,7 +25,7 @@ Browse = Callable[..., TestClient]
 
 def words(text: str) -> str:
     """What a reader sees of a page, without its tags."""
-    body = text[text.index("<main") :].replace("<wbr>", "")
+    body = text[text.index("<main") :].partition("</main>")[0].replace("<wbr>", "")
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
