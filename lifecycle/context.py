@@ -19,6 +19,7 @@ from lifecycle import codec
 from lifecycle.errors import EncodingError
 from lifecycle.keys import LONGEST
 from lifecycle.policy import BulkMode
+from lifecycle.uuids import uuid7
 
 __all__ = ["BulkChoice", "Context", "Suppression", "acting", "current", "grouped"]
 
@@ -53,7 +54,8 @@ class acting:
 
     Blocks nest: what an inner one does not give is taken from the outer one, and extra keywords
     add to it; another actor does not take over the outer one's label. A revision takes its context
-    when its first record is made. As a decorator, of plain and of async functions, it makes a block
+    when its first record is made. All revisions of an outermost block share a group, whatever
+    databases they are of. As a decorator, of plain and of async functions, it makes a block
     of every call. A ``with`` inside a generator holds for its consumer too, between two values.
 
     ``actor`` is a stable id as text, or an object with an ``id`` (or ``pk``), whose ``str()`` is
@@ -138,6 +140,7 @@ class acting:
             actor=outer.actor if self._actor is None else self._actor,
             actor_label=label,
             extra=MappingProxyType({**outer.extra, **self._extra}) if self._extra else outer.extra,
+            group=outer.group or uuid7(),
             **self._texts,
         )
 

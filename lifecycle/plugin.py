@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 from lifecycle.audit.history import History, literal_key
 from lifecycle.audit.privacy import Privacy
 from lifecycle.audit.proving import Evidence
-from lifecycle.audit.recorder import AuditMode, Recorder
+from lifecycle.audit.reconciling import Settled, reconciled
+from lifecycle.audit.recorder import AuditMode, Durability, Recorder
 from lifecycle.audit.restore import Restore
 from lifecycle.audit.store import AuditStore
 from lifecycle.audit.stores.opening import opened
@@ -89,12 +91,15 @@ class Lifecycle:
         origin: str | None = None,
         after_commit: AfterCommit = "log",
         on_error: OnError = "fail",
+        durability: Durability = "intent",
+        strict: bool = False,
     ) -> None:
         for name, value, known in (
             ("audit", audit, ("all", "marked")),
             ("bulk", bulk, BULK_MODES),
             ("after_commit", after_commit, ("log", "raise")),
             ("on_error", on_error, ON_ERROR),
+            ("durability", durability, get_args(Durability)),
         ):
             _check(name, value, known)
         self._separate: Final = store is not None
@@ -112,6 +117,8 @@ class Lifecycle:
                 mode=audit,
                 origin=origin,
                 faults=faults,
+                joins=self._joins,
+                durability=durability,
             ),
             entities=Entities(),
             suppression=Suppression(),
@@ -119,6 +126,7 @@ class Lifecycle:
             gaps=gaps,
             bulk=bulk,
             after_commit=after_commit,
+            strict=strict,
         )
         self.signals: Final = Signals(self._dispatcher)
         self.history: Final = History(lambda: self.store, self)
@@ -243,6 +251,22 @@ class Lifecycle:
         if self._store is None:
             self._store = store
 
+    def reconcile(
+        self, *, older_than: timedelta = timedelta(minutes=1), dry_run: bool = False
+    ) -> list[Settled]:
+        """Settle what a crash has left between the writes of documents and their records.
+
+        Each change that was announced and never recorded is confirmed if its document shows that
+        it was made, removed if it was not, and left, saying why, if that cannot be told. Those of
+        the last ``older_than`` may be under way, and are left too; with ``dry_run`` all are.
+        Several processes may do this at once. mongoengine has to be connected to where the
+        documents are. Raises ``ConfigurationError`` for a store that keeps no intents.
+        """
+        from lifecycle.mappers.mongoengine.tracing import connected, looking_at
+
+        look = looking_at(connected)
+        return list(reconciled(self.store, look, older_than=older_than, dry_run=dry_run))
+
     @property
     def metadata(self) -> MetaData:
         """The audit tables, for Alembic or any other tool that manages the schema."""
@@ -303,8 +327,22 @@ class Lifecycle:
             f"no model of this process is called {entity!r}, so where {name!r} led to is not known"
         )
 
-    def _beside(self, connection: Connection) -> SqlStore:
-        """The store whose tables are in the database this connection goes to."""
+    def _joins(self, session: Any) -> bool:
+        """Whether the store is in the MongoDB of a session, so that both commit as one."""
+        if "lifecycle.audit.stores.mongo" not in sys.modules:
+            return False
+        from lifecycle.audit.stores.mongo import MongoStore
+
+        return isinstance(self._store, MongoStore) and self._store.is_beside(session)
+
+    def _beside(self, connection: Any) -> Any:
+        """The store in the database this connection, or session of documents, goes to."""
+        if type(connection).__module__.startswith("pymongo."):
+            return self._store
+
+        return self._beside_sql(connection)
+
+    def _beside_sql(self, connection: Connection) -> SqlStore:
         from lifecycle.audit.stores.sql import SqlStore
 
         if self._separate:

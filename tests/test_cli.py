@@ -94,7 +94,7 @@ def test_create_tables_creates_them(run: Run, url: str) -> None:
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert url in first.output
     engine = create_engine(url)
-    names = ("change", "hold", "leaf", "revision", "seal")
+    names = ("change", "hold", "intent", "leaf", "revision", "seal")
     assert inspect(engine).get_table_names() == [f"lifecycle_{name}" for name in names]
     engine.dispose()
 

@@ -54,9 +54,18 @@ def test_a_block_names_who_acts_and_why() -> None:
             reason="marriage",
             source="web",
             request_id="r1",
+            group=inner.group,
             extra={"ticket": 7},
         )
     assert current() == NOBODY
+
+
+def test_an_outermost_block_has_a_group_of_its_own() -> None:
+    """Which its inner blocks share, and the next block does not."""
+    with acting("ann") as outer, acting(reason="b") as inner:
+        assert inner.group == outer.group is not None
+    with acting("ann") as other:
+        assert other.group not in (None, outer.group)
 
 
 def test_what_an_inner_block_does_not_give_is_taken_from_the_outer_one() -> None:

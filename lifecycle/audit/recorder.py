@@ -7,20 +7,29 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.mending import mend
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path, split_path
 from lifecycle.context import current
+from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.markers import ABSENT, MASKED
 from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
 from lifecycle.written import Written
 
-__all__ = ["AuditMode", "Beside", "Recorder", "RevisionWriter", "recordable"]
+__all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter", "recordable"]
 
 AuditMode: TypeAlias = Literal["all", "marked"]
+
+Durability: TypeAlias = Literal["intent", "fast"]
+"""What a crash may do between a write to one database and its record in another.
+
+``"intent"``: an intent is stored before the write, and `Lifecycle.reconcile` settles what is left.
+``"fast"``: one round trip less, and the log may lack that write.
+"""
 
 
 class Beside(Protocol):
@@ -42,6 +51,7 @@ class Recorder:
 
     ``beside`` gives the store in the database a connection goes to, or raises ``RecordingError``
     when the records belong elsewhere; ``store`` gives the one for writes without a connection.
+    ``joins`` says whether records can be written in the transaction of a session of documents.
     """
 
     def __init__(
@@ -52,6 +62,8 @@ class Recorder:
         mode: AuditMode = "all",
         origin: str | None = None,
         faults: Faults | None = None,
+        joins: Callable[[Any], bool] = lambda connection: False,
+        durability: Durability = "fast",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.beside = beside
@@ -59,6 +71,8 @@ class Recorder:
         self.mode = mode
         self.origin = origin
         self.faults = Faults() if faults is None else faults
+        self.joins = joins
+        self.durability = durability
         self.clock = clock
 
     def open(self, group: UUID | None = None) -> RevisionWriter:
@@ -68,6 +82,19 @@ class Recorder:
     def wants(self, policy: Policy) -> bool:
         """Whether models of this policy are recorded at all."""
         return self.mode == "all" if policy.recorded is None else policy.recorded
+
+    def intents(self) -> IntentStore:
+        """The store for writes without a connection, if it keeps intents.
+
+        Raises ``ConfigurationError`` if it does not.
+        """
+        store = self.store()
+        if not isinstance(store, IntentStore):
+            raise ConfigurationError(
+                f"{store!r} keeps no intents, so a crash between a write and its record would go "
+                'unnoticed: give it the methods of IntentStore, or use durability="fast"'
+            )
+        return store
 
     def revision(self, group: UUID | None) -> Revision:
         """A new revision by whoever acts now."""
@@ -83,7 +110,7 @@ class Recorder:
             request_id=context.request_id,
             context=dict(context.extra),
             origin=self.origin,
-            group=context.group or group or id,
+            group=group or context.group or id,
         )
 
 
@@ -93,11 +120,13 @@ class RevisionWriter:
     A write without a connection is a revision of its own, in the same group.
     """
 
-    __slots__ = ("_n", "_recorder", "group", "revision")
+    __slots__ = ("_intended", "_intents", "_n", "_recorder", "group", "revision")
 
     def __init__(self, recorder: Recorder, group: UUID | None) -> None:
         self._recorder = recorder
         self._n = 0
+        self._intended: Revision | None = None
+        self._intents: list[UUID] = []
         self.group = group
         self.revision: Revision | None = None
 
@@ -105,6 +134,53 @@ class RevisionWriter:
     def stored(self) -> bool:
         """Whether the revision's row is in the store."""
         return self.revision is not None
+
+    def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
+        """Store that these are about to be written; ``traces`` are those of `Intent`.
+
+        The next `write` without a connection takes its place. Does nothing with
+        ``durability="fast"``. Raises as `write` does, and then nothing may be written.
+        """
+        if self._recorder.durability == "fast":
+            return
+        try:
+            self._intend(written, traces)
+        except Exception:
+            wanted = [one for one in written if self._recorder.wants(one.policy)]
+            if not mend(wanted, self._recorder.faults):
+                raise
+            self._intend(written, traces)
+
+    def _intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
+        wanted = [
+            (one, changes, trace)
+            for one, trace in zip(written, traces, strict=True)
+            if self._recorder.wants(one.policy) and (changes := recordable(one)) is not None
+        ]
+        if not wanted:
+            return
+        revision = self._intended or self._recorder.revision(self.group)
+        records = tuple(
+            self._record(revision, self._n + offset, one, changes)
+            for offset, (one, changes, _) in enumerate(wanted)
+        )
+        kept = tuple(trace for _, _, trace in wanted)
+        intent = Intent(id=uuid7(), revision=revision, records=records, traces=kept)
+        self._recorder.intents().intend(intent)
+        self._intended = revision
+        self._n += len(records)
+        self._intents.append(intent.id)
+
+    def withdraw(self) -> None:
+        """What was intended has not been written."""
+        if self._intents:
+            self._recorder.intents().withdraw(self._intents)
+            self._settled()
+
+    def _settled(self) -> None:
+        self._intended = None
+        self._intents = []
+        self._n = 0
 
     def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
         """Record these; through ``connection``, in its transaction, when one is given.
@@ -128,18 +204,30 @@ class RevisionWriter:
             if self._recorder.wants(one.policy) and (changes := recordable(one)) is not None
         ]
         if not wanted:
+            self.withdraw()
             return
-        revision = self.revision or self._recorder.revision(self.group)
+        revision = self.revision or self._intended or self._recorder.revision(self.group)
+        start = 0 if connection is None else self._n
         records = [
-            self._record(revision, self._n + offset, one, changes)
+            self._record(revision, start + offset, one, changes)
             for offset, (one, changes) in enumerate(wanted)
         ]
-        if connection is None:
+        if connection is None and self._intents:
+            self._recorder.intents().confirm(revision, records, self._intents)
+            self._settled()
+        elif connection is None:
             self._recorder.store().append(revision, records)
         else:
             self._insert(revision, records, connection)
             self._n += len(records)
         self.group = revision.group
+
+    def over(self, connection: Any) -> None:
+        """The transaction of this connection, which was written through, is over."""
+        if self.revision is not None:
+            over = getattr(self._recorder.beside(connection), "transaction_over", None)
+            if over is not None:
+                over(self.revision)
 
     def undone(self) -> None:
         """The revision's row has been rolled back: the next write starts it anew.

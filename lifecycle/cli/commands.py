@@ -14,6 +14,7 @@ from lifecycle.audit.stores.opening import DatabaseStore
 from lifecycle.cli.keeping import erase, hold, prune
 from lifecycle.cli.logs import store_at, told
 from lifecycle.cli.proving import seal, verify
+from lifecycle.cli.reconciling import reconcile
 from lifecycle.cli.serving import is_loopback, listener, pages, serve
 from lifecycle.cli.showing import as_json, print_records
 
@@ -141,5 +142,5 @@ def ui(store: DatabaseStore, host: str, port: int) -> None:
     click.echo("Ended.")
 
 
-for _command in (erase, hold, prune, seal, verify):
+for _command in (erase, hold, prune, reconcile, seal, verify):
     lifecycle.add_command(_command)

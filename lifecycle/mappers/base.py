@@ -48,6 +48,18 @@ class Writer(Protocol):
         """Record these, through ``connection`` when the record is to commit with the change."""
         ...
 
+    def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
+        """Store that these are about to be written elsewhere, with what tells whether they were."""
+        ...
+
+    def withdraw(self) -> None:
+        """What was intended has not been written."""
+        ...
+
+    def over(self, connection: Any) -> None:
+        """The transaction of a connection that was written through is over."""
+        ...
+
     def undone(self) -> None:
         """The revision's row has been rolled back: the next write starts it anew."""
         ...
@@ -58,6 +70,15 @@ class Recorder(Protocol):
 
     def wants(self, policy: Policy) -> bool:
         """Whether models of this policy are recorded at all."""
+        ...
+
+    def joins(self, connection: Any) -> bool:
+        """Whether records can be written in the transaction of a session of documents."""
+        ...
+
+    @property
+    def durability(self) -> str:
+        """Whether writes to another database are announced to the log (``"intent"``)."""
         ...
 
     def open(self, group: UUID | None = None) -> Writer:
@@ -113,6 +134,7 @@ class Services:
     bulk: BulkMode = "rows"
     bulk_here: BulkChoice = field(default_factory=BulkChoice)
     after_commit: AfterCommit = "log"
+    strict: bool = False
 
 
 class LiveRows(NamedTuple):

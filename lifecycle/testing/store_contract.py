@@ -25,6 +25,7 @@ import pytest
 from msgspec.structs import replace
 
 from lifecycle.audit.format import load
+from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Feed, Query
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
@@ -76,6 +77,12 @@ def a_record(revision: Revision, n: int = 0, **fields: Any) -> Record:
     changes = ChangeSet({"name": Change("a", "b")}, operation)
     given = {"entity": "shop.Order", "key": "1", "operation": operation, "changes": changes}
     return Record(revision=revision, n=n, **{**given, **fields})
+
+
+def an_intent(revision: Revision, **fields: Any) -> Intent:
+    """An intent of one record."""
+    record = a_record(revision, **fields)
+    return Intent(id=uuid4(), revision=revision, records=(record,), traces=("a trace",))
 
 
 def append(store: AuditStore, revision: Revision, *records: dict[str, Any]) -> list[Record]:
@@ -466,6 +473,55 @@ class AuditStoreContract:
         assert sorted(seen, key=lambda record: record.position) == sorted(
             stored, key=lambda record: record.position
         )
+
+    # intents
+
+    def test_an_intent_waits_for_its_record(self, store: AuditStore) -> None:
+        """It is no record before; the record takes its place, with all its fields."""
+        assert isinstance(store, IntentStore)
+        revision = a_revision(actor="\ud800ann\x00", context={"ip": "::1"}, group=uuid4())
+        intent = an_intent(revision, changes=ChangeSet(DELTAS), label="Order 1")
+        store.intend(intent)
+        assert list(store.intents()) == [intent]
+        assert store.page(Query()).records == ()
+        assert store.revision(revision.id) is None
+        assert list(store.feed()) == []
+        assert store.entities() == []
+
+        stored = store.confirm(revision, intent.records, [intent.id])
+
+        assert list(store.intents()) == []
+        assert list(store.scan(Query())) == [
+            replace(one, revision=stored) for one in intent.records
+        ]
+
+    def test_an_intent_that_is_withdrawn_leaves_nothing(self, store: AuditStore) -> None:
+        """Others stay; one that is not there is passed over."""
+        assert isinstance(store, IntentStore)
+        late = an_intent(a_revision(at=NOON + timedelta(hours=1)))
+        first, early = an_intent(a_revision()), an_intent(a_revision(at=NOON - timedelta(hours=1)))
+        for intent in (early, first, late):
+            store.intend(intent)
+
+        store.withdraw([first.id, uuid4()])
+        store.withdraw([])
+
+        assert [intent.id for intent in store.intents()] == [early.id, late.id]
+        assert store.page(Query()).records == ()
+
+    def test_an_intent_may_be_confirmed_by_several_at_once(self, store: AuditStore) -> None:
+        """Its revision is stored once, for all of them."""
+        assert isinstance(store, IntentStore)
+        intent = an_intent(a_revision())
+        store.intend(intent)
+
+        stored = _at_once(
+            lambda same: store.confirm(same, intent.records, [intent.id]), [intent.revision] * 6
+        )
+
+        assert stored == [store.revision(intent.revision.id)] * 6
+        assert len(store.page(Query())) == 1
+        assert list(store.intents()) == []
 
     def test_the_revision_at_a_moment(self, store: AuditStore) -> None:
         """It is the newest one made at or before the moment, the last appended of equals."""

@@ -262,7 +262,7 @@ def test_large_values_are_taken_apart(make: Make, store: MemoryStore) -> None:
 def test_a_revision_says_when_by_whom_and_why(make: Make, store: MemoryStore) -> None:
     """Its time comes from the clock, the rest from acting() and the set-up."""
     writer = make(origin="shop").open()
-    with acting("ann", label="Ann", reason="why", source="web", request_id="r1", ticket=7):
+    with acting("ann", label="Ann", reason="why", source="web", request_id="r1", ticket=7) as block:
         writer.write([written()])
     revision = records_of(store)[0].revision
     assert revision == Revision(
@@ -276,7 +276,7 @@ def test_a_revision_says_when_by_whom_and_why(make: Make, store: MemoryStore) ->
         request_id="r1",
         context={"ticket": 7},
         origin="shop",
-        group=revision.id,
+        group=block.group,
     )
     assert revision.id.version == 7
 

@@ -389,8 +389,8 @@ def test_a_store_that_fails_is_loud_about_what_has_been_written(
     with pytest.raises(RecordingError) as raised:
         Invoice(number="a").save()
     assert str(raised.value) == (
-        "Invoice a has been written (insert), but not recorded: disk full. The log lacks this "
-        "change: put the cause right, then note the change by hand or write the document again"
+        "Invoice a has been written (insert), but not recorded: disk full. "
+        "`lifecycle reconcile` will record it"
     )
     assert isinstance(raised.value.__cause__, OSError)
     assert Invoice.objects.count() == 1

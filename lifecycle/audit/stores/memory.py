@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from lifecycle.audit.format import dump
+from lifecycle.audit.intents import Intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.memory_ledger import Evidence, MemoryLedger
@@ -36,6 +37,7 @@ class MemoryStore:
         self._evidence = Evidence()
         self._by_id: dict[UUID, Revision] = {}
         self._records: list[Record] = []  # in the order of their positions
+        self._intents: dict[UUID, Intent] = {}
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
         with self._lock:
@@ -50,6 +52,26 @@ class MemoryStore:
             self._by_id[stored.id] = stored
             self._records.extend(replace(record, revision=stored) for record in ordered)
             return stored
+
+    def intend(self, intent: Intent) -> None:
+        with self._lock:
+            self._intents[intent.id] = intent
+
+    def confirm(
+        self, revision: Revision, records: Sequence[Record], intents: Sequence[UUID]
+    ) -> Revision:
+        stored = self.append(revision, records)
+        self.withdraw(intents)
+        return stored
+
+    def withdraw(self, intents: Sequence[UUID]) -> None:
+        with self._lock:
+            for id in intents:
+                self._intents.pop(id, None)
+
+    def intents(self) -> Iterator[Intent]:
+        with self._lock:
+            return iter(list(self._intents.values()))
 
     def page(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from mongoengine import Document
@@ -22,6 +23,7 @@ from lifecycle.mappers.mongoengine.documents import (
 )
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
+from lifecycle.mappers.mongoengine.joining import JoiningRecorder
 from lifecycle.mappers.mongoengine.live import live_documents
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.relating import relation
@@ -38,6 +40,7 @@ class MongoengineMapper:
     """Sees what installed document classes save and delete, runs hooks and records it."""
 
     def __init__(self, services: Services) -> None:
+        services = replace(services, recorder=JoiningRecorder(services.recorder))
         self._services: Final = services
         self._models: Final = DocumentModels(services)
         self._aftermath: Final = Aftermath(services)

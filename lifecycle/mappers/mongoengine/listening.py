@@ -13,7 +13,7 @@ from lifecycle.mappers.mongoengine.bulk import Part, Parts
 from lifecycle.mappers.mongoengine.capturing import capture
 from lifecycle.mappers.mongoengine.documents import all_subclasses, is_concrete
 from lifecycle.mappers.mongoengine.images import Image
-from lifecycle.mappers.mongoengine.sending import Sent, is_real
+from lifecycle.mappers.mongoengine.sending import Announce, Sent, is_real
 from lifecycle.mappers.mongoengine.tapping import target_of
 from lifecycle.mappers.mongoengine.watchers import Watchers
 from lifecycle.markers import ABSENT
@@ -28,6 +28,7 @@ class Seen:
 
     def __init__(self, era: object) -> None:
         self.sent: list[Sent] = []
+        self.announce: Announce | None = None  # never called: it hears of them afterwards
         self.pairs: list[Pair] = []
         self._era = era
 

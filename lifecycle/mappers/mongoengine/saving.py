@@ -100,7 +100,8 @@ def _carried_out(
         return write()
     for writing in writings:
         writing.cause = cause
-    sending = Sending(document, watchers)
+    strict = any(writing.strict for writing in writings)
+    sending = Sending(document, watchers, strict=strict)
 
     def sent() -> Any:
         attributes = vars(document)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
+
+from bson import ObjectId
+from pymongo.results import DeleteResult, UpdateResult
 
 from lifecycle.changes import Change, Operation, same
 from lifecycle.errors import RecordingError
@@ -16,7 +19,7 @@ from lifecycle.mappers.mongoengine.transactions import Transaction, current
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 
-__all__ = ["Sending", "Sent", "is_real"]
+__all__ = ["Announce", "Sending", "Sent", "is_real"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,19 @@ class Sent:
         return found
 
 
+Announce: TypeAlias = Callable[[Sent, Any], None]
+"""Told of a write, and its collection, that is about to be sent."""
+
+
 class Sending:
     """Listens to the collection while one document is saved or deleted."""
 
-    def __init__(self, document: Any, era: object) -> None:
+    def __init__(self, document: Any, era: object, *, strict: bool = False) -> None:
         self.sent: list[Sent] = []
+        self.announce: Announce | None = None
         self._document = document
         self._era = era
+        self._strict = strict
 
     def __call__(
         self,
@@ -75,44 +84,103 @@ class Sending:
                 "mongoengine does not use there, so what it changes cannot be told: let "
                 "it write as mongoengine does, or take the class out with @not_audited"
             )
-        result = getattr(collection, name)(*args, **kwargs)
+        if self.announce is not None:
+            expected = self._EXPECTED[name](self, collection, *args, **kwargs)
+            if expected is not None:
+                self.announce(expected, collection)
+        if self._strict and name in self._STRICT:
+            result = self._STRICT[name](self, collection, *args, **kwargs)
+        else:
+            result = getattr(collection, name)(*args, **kwargs)
         understand(self, collection, result, *args, **kwargs)
         return result
+
+    # --- what they are about to do ---
+
+    def _about_to_insert(self, collection: Any, son: Any) -> Sent:
+        if "_id" not in son:
+            son["_id"] = ObjectId()  # as pymongo does
+        return _insert(Image(as_stored(son, collection), collection, self._era))
+
+    def _about_to_replace(self, collection: Any, query: Any, son: Any) -> Sent | None:
+        found = collection.find_one(query)
+        if found is None:
+            return None  # an insert will follow
+        return self._replacement(collection, found, son)
+
+    def _about_to_update(
+        self, collection: Any, query: Any, update: Any, upsert: bool = False
+    ) -> Sent | None:
+        id, sets, unsets = _parts(collection, query, update)
+        return _update(id, self._before(collection, id), sets, unsets)[0]
+
+    def _about_to_delete(self, collection: Any, query: Any) -> Sent:
+        return self._deletion(collection)
+
+    _EXPECTED: ClassVar[Mapping[str, Callable[..., Sent | None]]] = {
+        "insert_one": _about_to_insert,
+        "find_one_and_replace": _about_to_replace,
+        "update_one": _about_to_update,
+        "delete_many": _about_to_delete,
+    }
+
+    # --- the same writes, which also tell what they have overwritten ---
+
+    def _strict_update(
+        self, collection: Any, query: Any, update: Any, upsert: bool = False
+    ) -> UpdateResult:
+        found = collection.find_one_and_update(query, update, upsert=upsert)
+        self._remember_before(collection, found)
+        raw = {"n": int(upsert or found is not None), "updatedExisting": found is not None}
+        return UpdateResult({**raw, "nModified": raw["n"], "ok": 1.0}, acknowledged=True)
+
+    def _strict_delete(self, collection: Any, query: Any) -> DeleteResult:
+        found = collection.find_one_and_delete(query)
+        self._remember_before(collection, found)
+        return DeleteResult({"n": int(found is not None), "ok": 1.0}, acknowledged=True)
+
+    def _remember_before(self, collection: Any, found: Any) -> None:
+        if found is not None:
+            son = found if type(found) is dict else as_stored(found, collection)
+            remember(self._document, Image(son, collection, self._era))
+
+    _STRICT: ClassVar[Mapping[str, Callable[..., Any]]] = {
+        "update_one": _strict_update,
+        "delete_many": _strict_delete,
+    }
 
     # --- the writes mongoengine makes in save() and delete() ---
 
     def _insert_one(self, collection: Any, result: Any, son: Any) -> None:
-        self._inserted(collection, as_stored(son, collection))
+        self._inserted(Image(as_stored(son, collection), collection, self._era))
 
     def _find_one_and_replace(self, collection: Any, found: Any, query: Any, son: Any) -> None:
         if found is None:
             return  # there was none, so an insert follows
-        before = Image(found, collection, self._era)
-        after = Image(as_stored(son, collection), collection, self._era)
-        remember(self._document, after)
-        names = dict.fromkeys((*before.son, *after.son))
-        changes = {name: Change(before.at(name), after.at(name)) for name in names}
-        self._changed(after.son["_id"], changes, before, after)
+        sent = self._replacement(collection, found, son)
+        remember(self._document, sent.after)
+        if sent.changes:
+            self.sent.append(sent)
 
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
-        stored = as_stored({"query": query, **update}, collection)
-        sets, unsets = stored.get("$set", {}), stored.get("$unset", {})
-        query = stored["query"]
+        id, sets, unsets = _parts(collection, query, update)
         if (result.raw_result or {}).get("updatedExisting") is not False:
-            self._updated(collection, query["_id"], sets, unsets)
+            sent, after = _update(id, self._before(collection, id), sets, unsets)
+            remember(self._document, after)
+            if sent is not None:
+                self.sent.append(sent)
         elif upsert:
             empty = Image({}, collection, self._era)
-            self._inserted(collection, applied(empty, query | sets, ()).son)
+            query = as_stored(query, collection)
+            self._inserted(applied(empty, query | sets, ()))
 
     def _delete_many(self, collection: Any, result: Any, query: Any) -> None:
         if result.acknowledged and not result.deleted_count:
             return
-        id = stored_id(self._document)
-        changes = removed(self._document, known(self._document, self._era, collection, id))
+        self.sent.append(self._deletion(collection))
         remember(self._document, None)
-        self.sent.append(Sent(Operation.DELETE, id, changes))
 
     _UNDERSTOOD: ClassVar[Mapping[str, Callable[..., None]]] = {
         "insert_one": _insert_one,
@@ -123,33 +191,58 @@ class Sending:
 
     # --- what they did ---
 
-    def _inserted(self, collection: Any, son: dict[str, Any]) -> None:
-        image = Image(son, collection, self._era)
+    def _inserted(self, image: Image) -> None:
         remember(self._document, image)
-        changes = {name: Change(ABSENT, value) for name, value in son.items()}
-        self.sent.append(Sent(Operation.INSERT, son["_id"], changes, after=image))
+        self.sent.append(_insert(image))
 
-    def _updated(self, collection: Any, id: Any, sets: dict[str, Any], unsets: Any) -> None:
-        before = known(self._document, self._era, collection, id)
-        if before is None:
-            before = Image({"_id": id}, collection, self._era, Projection(only={"_id"}))
-        after = applied(before, sets, unsets)
-        remember(self._document, after)
-        changes: dict[str, Change] = {}
-        for name, paths in _by_field((*sets, *unsets)).items():
-            if not all(map(before.has_place_for, paths)):
-                paths = [name]
-            for path in paths:
-                if after.covers(path):
-                    changes[path] = Change(before.at(path), after.at(path))
-                else:
-                    changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
-        self._changed(id, changes, before, after)
+    def _replacement(self, collection: Any, found: Any, son: Any) -> Sent:
+        before = Image(found, collection, self._era)
+        after = Image(as_stored(son, collection), collection, self._era)
+        names = dict.fromkeys((*before.son, *after.son))
+        changes = {name: Change(before.at(name), after.at(name)) for name in names}
+        return Sent(Operation.UPDATE, after.son["_id"], _net(changes), before, after)
 
-    def _changed(self, id: Any, changes: dict[str, Change], before: Image, after: Image) -> None:
-        net = {path: change for path, change in changes.items() if is_real(change)}
-        if net:
-            self.sent.append(Sent(Operation.UPDATE, id, net, before, after))
+    def _before(self, collection: Any, id: Any) -> Image:
+        image = known(self._document, self._era, collection, id)
+        if image is not None:
+            return image
+        return Image({"_id": id}, collection, self._era, Projection(only={"_id"}))
+
+    def _deletion(self, collection: Any) -> Sent:
+        id = stored_id(self._document)
+        changes = removed(self._document, known(self._document, self._era, collection, id))
+        return Sent(Operation.DELETE, id, changes)
+
+
+def _parts(collection: Any, query: Any, update: Any) -> tuple[Any, dict[str, Any], Any]:
+    """The id, what is set and what is unset, by an update of mongoengine's."""
+    stored = as_stored({"query": query, **update}, collection)
+    return stored["query"]["_id"], stored.get("$set", {}), stored.get("$unset", {})
+
+
+def _insert(image: Image) -> Sent:
+    changes = {name: Change(ABSENT, value) for name, value in image.son.items()}
+    return Sent(Operation.INSERT, image.son["_id"], changes, after=image)
+
+
+def _update(id: Any, before: Image, sets: dict[str, Any], unsets: Any) -> tuple[Sent | None, Image]:
+    """What an update changes, if anything, and what it leaves."""
+    after = applied(before, sets, unsets)
+    changes: dict[str, Change] = {}
+    for name, paths in _by_field((*sets, *unsets)).items():
+        if not all(map(before.has_place_for, paths)):
+            paths = [name]
+        for path in paths:
+            if after.covers(path):
+                changes[path] = Change(before.at(path), after.at(path))
+            else:
+                changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
+    net = _net(changes)
+    return (Sent(Operation.UPDATE, id, net, before, after) if net else None), after
+
+
+def _net(changes: Mapping[str, Change]) -> dict[str, Change]:
+    return {path: change for path, change in changes.items() if is_real(change)}
 
 
 def _by_field(paths: Iterable[str]) -> dict[str, list[str]]:

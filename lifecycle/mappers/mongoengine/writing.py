@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
+
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, WriteConcernError
 
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.errors import HookLoopError, RecordingError, StoreError
 from lifecycle.faults import attempted_label
-from lifecycle.mappers.base import Services
+from lifecycle.mappers.base import Services, Writer
 from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.hooking import Hooking
-from lifecycle.mappers.mongoengine.sending import Sent
+from lifecycle.mappers.mongoengine.sending import Announce, Sent
+from lifecycle.mappers.mongoengine.tracing import trace_of
 from lifecycle.written import Written
 
 __all__ = ["Writing", "afterwards", "carried_out", "prepared", "settled"]
@@ -24,6 +28,7 @@ class Listening(Protocol):
     """What listens to the collection: afterwards it holds what was sent."""
 
     sent: list[Sent]
+    announce: Announce | None
 
 
 class Writing:
@@ -47,32 +52,82 @@ class Writing:
         self._services = services
         self.cause: str | None = None
         self.records = True
+        self._writer: Writer | None = None
+        self._intended: list[tuple[Sent, Written]] = []
         self._label: tuple[str | None, str | None] = (None, None)
         if operation is Operation.DELETE:  # afterwards it may be too late to ask
             self._label = self._labelled(model.key_of(document) or "")
 
-    def record(self, sent: Sequence[Sent]) -> None:
-        """Record what was written.
+    @property
+    def strict(self) -> bool:
+        """Whether old values have to come from the write itself."""
+        return self._services.strict and self._recorded
+
+    @property
+    def intends(self) -> bool:
+        """Whether the log is to be told before the write."""
+        return self._recorded and self._services.recorder.durability == "intent"
+
+    @property
+    def _recorded(self) -> bool:
+        if not self.records or self._services.suppression.audit:
+            return False
+        return self._services.recorder.wants(self._model.policy)
+
+    def intend(self, sent: Sent, collection: Any) -> None:
+        """Tell the log what is about to be written.
+
+        Raises ``RecordingError``, or ``StoreError``, and then nothing is written.
+        """
+        model = self._model
+        names = model.cls._reverse_db_field_map
+        if self._writer is None:
+            self._writer = self._services.recorder.open()
+        try:
+            written = self._written(sent)
+            trace = trace_of(sent, collection, model.policy, lambda name: names.get(name, name))
+            self._writer.intend([written], [trace])
+        except Exception as error:
+            kind = type(error) if isinstance(error, StoreError) else RecordingError
+            raise kind(
+                f"{model.entity} {model.stored_key(sent.id)} has not been written "
+                f"({sent.operation}), for it could not be recorded: {error}"
+            ) from error
+        self._intended.append((sent, written))
+
+    def record(self, sent: Sequence[Sent], error: BaseException | None = None) -> None:
+        """Record what was written; ``error`` is what the write raised.
 
         Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
         """
-        if not (sent and self.records) or self._services.suppression.audit:
+        if self._writer is not None and not sent:
+            if not _leaves_doubt(error):
+                self._writer.withdraw()
             return
-        if not self._services.recorder.wants(self._model.policy):
+        if not sent or not self._recorded:
             return
+        writer = self._writer or self._services.recorder.open()
         try:
-            self._services.recorder.open().write([self._written(one) for one in sent])
+            writer.write([self._written(one) for one in sent])
         except Exception as error:
             kind = StoreError if isinstance(error, StoreError) else RecordingError
             keys = ", ".join(self._model.stored_key(one.id) for one in sent)
+            left = (
+                "`lifecycle reconcile` will record it"
+                if self.intends
+                else "The log lacks this change: put the cause right, then note the change by hand "
+                "or write the document again"
+            )
             raise kind(
                 f"{self._model.entity} {keys} has been written ({sent[-1].operation}), but not "
-                f"recorded: {error}. The log lacks this change: put the cause right, then note "
-                "the change by hand or write the document again"
+                f"recorded: {error}. {left}"
             ) from error
 
     def _written(self, one: Sent) -> Written:
         model = self._model
+        for sent, written in self._intended:
+            if (sent.operation, sent.id, sent.changes) == (one.operation, one.id, one.changes):
+                return written
         key = model.stored_key(one.id)
         label, error = self._label
         if one.operation is not Operation.DELETE:
@@ -120,22 +175,39 @@ def prepared(writings: Sequence[Writing]) -> None:
 
 
 def _recorded(writings: Sequence[Writing], listening: Listening, write: Callable[[], Any]) -> Any:
+    intending = [writing for writing in writings if writing.intends]
+    if intending:
+        listening.announce = partial(_intend, intending)
     try:
         result = write()
         for writing in writings:
             writing.hooking.tell(listening.sent)
-        return result
-    finally:
-        _record(writings, listening.sent)
+    except BaseException as error:
+        _record(writings, listening.sent, error)
+        raise
+    _record(writings, listening.sent, None)
+    return result
 
 
-def _record(writings: Sequence[Writing], sent: Sequence[Sent]) -> None:
+def _intend(writings: Sequence[Writing], sent: Sent, collection: Any) -> None:
+    for writing in writings:
+        writing.intend(sent, collection)
+
+
+def _record(writings: Sequence[Writing], sent: Sequence[Sent], error: BaseException | None) -> None:
     """Record it with each Lifecycle, also when another one's store fails."""
     if writings:
         try:
-            writings[0].record(sent)
+            writings[0].record(sent, error)
         finally:
-            _record(writings[1:], sent)
+            _record(writings[1:], sent, error)
+
+
+def _leaves_doubt(error: BaseException | None) -> bool:
+    """Whether, for all the caller knows, the server may have written it."""
+    return isinstance(error, ConnectionFailure | WriteConcernError | ExecutionTimeout) or (
+        error is not None and not isinstance(error, Exception)
+    )
 
 
 def afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:

@@ -200,7 +200,7 @@ def test_tables_can_be_created_twice(store: SqlStore) -> None:
 def test_the_metadata_holds_the_tables_of_the_log() -> None:
     """Alembic sees just the tables of the log, the same for every store."""
     assert SqlStore("sqlite://").metadata is audit_tables().metadata
-    names = ("change", "hold", "leaf", "revision", "seal")
+    names = ("change", "hold", "intent", "leaf", "revision", "seal")
     assert sorted(audit_tables().metadata.tables) == [f"lifecycle_{name}" for name in names]
 
 

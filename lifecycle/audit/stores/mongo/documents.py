@@ -30,6 +30,7 @@ from lifecycle.errors import HistoryError
 __all__ = [
     "COLLECTION",
     "INDEXES",
+    "INTENTS",
     "REPLAYED",
     "WHOLE",
     "documents_of",
@@ -46,6 +47,8 @@ __all__ = [
 Document = dict[str, Any]
 
 COLLECTION: Final = "lifecycle_change"
+INTENTS: Final = "lifecycle_intent"
+"""The collection of what is about to be written, until it is recorded."""
 
 INDEXES: Final[dict[tuple[str, ...], dict[str, bool]]] = {
     (TAKEN,): {"unique": True, "sparse": True},

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from lifecycle.audit.intents import Intent, dump_intent, load_intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.mongo.connecting import (
@@ -28,6 +29,7 @@ from lifecycle.audit.stores.mongo.connecting import (
 from lifecycle.audit.stores.mongo.documents import (
     COLLECTION,
     INDEXES,
+    INTENTS,
     REPLAYED,
     WHOLE,
     documents_of,
@@ -42,7 +44,7 @@ from lifecycle.audit.stores.mongo.documents import (
 from lifecycle.audit.stores.mongo.numbers import OPEN_SINCE, TAKEN, Numbers, is_duplicate
 from lifecycle.audit.stores.mongo.questions import filter_of, order
 from lifecycle.audit.stores.numbering import refuse_twins
-from lifecycle.audit.stores.texts import unescaped
+from lifecycle.audit.stores.texts import escaped, unescaped
 from lifecycle.errors import TablesMissing
 
 __all__ = ["MongoStore"]
@@ -70,6 +72,7 @@ class MongoStore:
         self.database: Final = opened(database_or_url)
         self._owns_client = self.database is not database_or_url
         self._log: Final[Collection[Any]] = log_of(self.database, COLLECTION)
+        self._intents: Final[Collection[Any]] = log_of(self.database, INTENTS)
         self._numbers: Final = Numbers(self._log)
         self._checked = False
 
@@ -139,6 +142,32 @@ class MongoStore:
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
         return self._write(revision, records, self._insert)
+
+    def confirm(
+        self, revision: Revision, records: Sequence[Record], intents: Sequence[UUID]
+    ) -> Revision:
+        stored = self.append(revision, records)
+        self.withdraw(intents)
+        return stored
+
+    def intend(self, intent: Intent) -> None:
+        self._check_once()
+        document = {
+            "_id": str(intent.id),
+            "at": microseconds(intent.revision.at),
+            "body": escaped(dump_intent(intent)),
+        }
+        self._asked(lambda: self._intents.insert_one(document))
+
+    def withdraw(self, intents: Sequence[UUID]) -> None:
+        if intents:
+            settled = {"_id": {"$in": list(map(str, intents))}}
+            self._asked(lambda: self._intents.delete_many(settled))
+
+    def intents(self) -> Iterator[Intent]:
+        oldest = [("at", ASCENDING), ("_id", ASCENDING)]
+        found = self._asked(lambda: list(self._intents.find(sort=oldest)))
+        return (load_intent(UUID(one["_id"]), unescaped(one["body"])) for one in found)
 
     def _write(
         self,

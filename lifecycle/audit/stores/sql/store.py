@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     Text,
     cast,
+    delete,
     false,
     func,
     insert,
@@ -27,6 +28,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.util.concurrency import in_greenlet
 
+from lifecycle.audit.intents import Intent, dump_intent, load_intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
@@ -64,6 +66,7 @@ class SqlStore:
         self._statements = Statements(self.tables, self.engine.dialect.name)
         self._feeding = Feeding(self.tables, self.engine)
         self._insert_revision = insert(self.tables.revision)
+        self._insert_intent = insert(self.tables.intent)
         self._insert_with_horizon = self._insert_revision.values(
             horizon=cast(cast(func.pg_current_xact_id(), Text), BigInteger)
         )
@@ -139,19 +142,47 @@ class SqlStore:
             insert_rows(connection, self.tables.change, rows)
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
+        return self.confirm(revision, records, ())
+
+    def confirm(
+        self, revision: Revision, records: Sequence[Record], intents: Sequence[UUID]
+    ) -> Revision:
         try:
             with self._transaction() as connection:
                 stored = self.insert_revision(connection, revision)
                 self.insert_records(connection, stored, records)
+                self._withdraw(connection, intents)
         except IntegrityError as error:
             found = self.revision(revision.id)
             if found is not None:
+                self.withdraw(intents)
                 return found
             raise StoreError(
                 f"revision {revision.id} was not stored in {self.url}: {cause(error)}; "
                 "number its records 0, 1, 2, … and give each an entity and a key"
             ) from error
         return stored
+
+    def intend(self, intent: Intent) -> None:
+        row = {"id": intent.id, "at": intent.revision.at, "body": dump_intent(intent)}
+        with self._transaction() as connection:
+            connection.execute(self._insert_intent, row)
+
+    def withdraw(self, intents: Sequence[UUID]) -> None:
+        if intents:
+            with self._transaction() as connection:
+                self._withdraw(connection, intents)
+
+    def _withdraw(self, connection: Connection, intents: Sequence[UUID]) -> None:
+        if intents:
+            table = self.tables.intent
+            connection.execute(delete(table).where(table.c.id.in_(intents)))
+
+    def intents(self) -> Iterator[Intent]:
+        table = self.tables.intent
+        with self._transaction() as connection:
+            rows = connection.execute(select(table).order_by(table.c.at, table.c.id)).all()
+        return (load_intent(row.id, row.body) for row in rows)
 
     # reading
 

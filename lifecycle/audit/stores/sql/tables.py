@@ -121,11 +121,12 @@ _JSON: Final = Text().with_variant(mysql.LONGTEXT(charset="utf8mb4"), *MYSQL)
 
 @dataclass(frozen=True, slots=True)
 class AuditTables:
-    """The two tables of the log, the three of its evidence, and the ``MetaData`` of just these."""
+    """The tables of the log, of its intents and of its evidence, and their ``MetaData``."""
 
     metadata: MetaData
     revision: Table
     change: Table
+    intent: Table
     seal: Table
     leaf: Table
     hold: Table
@@ -143,6 +144,7 @@ def _audit_tables(schema: str | None) -> AuditTables:
         metadata,
         _revision_table(metadata),
         _change_table(metadata),
+        _intent_table(metadata),
         _seal_table(metadata),
         _leaf_table(metadata),
         _hold_table(metadata),
@@ -218,6 +220,18 @@ def _change_table(metadata: MetaData) -> Table:
             postgresql_where=moved,
             sqlite_where=moved,
         ),
+        **_OPTIONS,
+    )
+
+
+def _intent_table(metadata: MetaData) -> Table:
+    """What is about to be written elsewhere, until it is recorded."""
+    return Table(
+        "lifecycle_intent",
+        metadata,
+        Column("id", Uuid(), primary_key=True),
+        Column("at", UtcDateTime(), nullable=False),
+        Column("body", _JSON, nullable=False),
         **_OPTIONS,
     )
 
