@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Final
 
 from sqlalchemy import create_engine
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, Session, UOWTransaction
 from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle import Lifecycle
@@ -59,7 +59,7 @@ def _without(session: Session, calls: int, repeats: int) -> Iterator[Figure]:
     def wanted() -> object:
         return concerned(Item) and plan(Item).get(moment)
 
-    settling = Flush(session, models, services)._settling
+    settling = Flush(session, UOWTransaction(session), models, services)._settling
     waiting = settling._pending()[Operation.UPDATE]
     asked = per_call(lambda: settling._hooked(waiting, moment), _nothing, calls // 10, repeats)
     yield _figure(
@@ -76,7 +76,12 @@ def _without(session: Session, calls: int, repeats: int) -> Iterator[Figure]:
         per_call(wanted, _nothing, calls * 10, repeats),
     )
     dirty = len(session.dirty)
-    before = per_call(lambda: Flush(session, models, services).before(), _nothing, 5, repeats)
+    before = per_call(
+        lambda: Flush(session, UOWTransaction(session), models, services).before(),
+        _nothing,
+        5,
+        repeats,
+    )
     yield _figure(
         f"no hooks, no audit: all before a flush of {dirty:,} objects, per object",
         [taken / dirty for taken in before],

@@ -12,11 +12,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited
+from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited, pre_persist
 from lifecycle.changes import Operation
 from lifecycle.coverage import Gaps, Unrecorded
 from lifecycle.errors import ConfigurationError, ForbiddenWrite, UnrecordedWriteWarning
 from lifecycle.mappers.sqlalchemy.raw_sql import shape_of, tables_written
+from lifecycle.moments import PrePersist
 
 Start = Callable[[], sessionmaker[Session]]
 
@@ -337,3 +338,47 @@ def test_only_so_many_shapes_are_told_apart() -> None:
     assert len(found) == Gaps.MOST + 1
     assert sum(one.times for one in found) == Gaps.MOST + 10
     assert any(one.times == 10 for one in found)
+
+
+class TestAfterAFlushOfNothing:
+    """A flush that finds nothing to write does not count as going on."""
+
+    @pytest.fixture
+    def user(self, base: type[DeclarativeBase]) -> Any:
+        return user_model(base)
+
+    def test_of_objects_without_changes(
+        self, user: Any, start: Start, lifecycle: Lifecycle
+    ) -> None:
+        """SQLAlchemy ends such a flush without a word."""
+        factory = started(start, user)
+        with factory() as session:
+            clean, changed = session.get_one(user, 1), session.get_one(user, 2)
+            changed.name = "x"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # SQLAlchemy's, of flushing some objects only
+                session.flush([clean])
+            session.bulk_insert_mappings(user, [{"name": "c"}, {"name": "d"}])
+            session.bulk_update_mappings(user, [{"id": 1, "name": "y"}])
+            session.commit()
+        keys = [record.key for record in lifecycle.history.find(newest_first=False)]
+        assert keys == ["1", "2", "3", "4", "1", "2"]
+
+    def test_whose_objects_a_hook_has_taken_out_of_the_session(
+        self, user: Any, start: Start, lifecycle: Lifecycle
+    ) -> None:
+        """Then nothing is left to write either."""
+        factory = started(start, user)
+
+        @lifecycle.subscribe
+        @pre_persist(user)
+        def take_out(event: PrePersist) -> None:
+            event.session.expunge(event.instance)
+
+        with factory() as session:
+            session.add(user(name="x"))
+            session.flush()
+            session.bulk_insert_mappings(user, [{"name": "c"}])
+            session.commit()
+        keys = [record.key for record in lifecycle.history.find(newest_first=False)]
+        assert keys == ["1", "2", "3"]

@@ -269,6 +269,37 @@ def test_a_version_counter_is_recorded_with_the_change(
     assert recorded()[1][3] == {"text": Change("a", "b"), "version": Change(1, 2)}
 
 
+def test_an_object_that_a_flush_updates_before_it_deletes_it_has_a_known_version(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """The session knows only of the deletion; SQLAlchemy sets the foreign key all the same."""
+
+    class Page(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "pages"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        above_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id"))
+        below: Mapped[list[Any]] = relationship("Page", join_depth=1)
+        version: Mapped[int] = mapped_column()
+        __mapper_args__ = {"version_id_col": version}
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Page(id=1), Page(id=2)])
+    with factory.begin() as session:
+        first, second = session.get_one(Page, 1), session.get_one(Page, 2)
+        first.below.append(second)
+        session.delete(second)
+    assert recorded()[2:] == [
+        ("update", "Page", "2", {"above_id": Change(None, 1), "version": Change(1, 2)}),
+        (
+            "delete",
+            "Page",
+            "2",
+            {"id": Change(2, ABSENT), "above_id": Change(1, ABSENT), "version": Change(2, ABSENT)},
+        ),
+    ]
+
+
 def test_a_foreign_key_set_through_a_relationship_is_recorded(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

@@ -289,6 +289,12 @@ def associate_and_delete(session: Session, m: Any) -> None:
     session.delete(tag)
 
 
+def take_out_and_change_key(session: Session, m: Any) -> None:
+    article, tag = session.get_one(m.Article, 2), session.get_one(m.Tag, 2)
+    article.tags.remove(tag)
+    tag.id = 9
+
+
 def upsert(session: Session, table: Any) -> Any:
     dialect = {"postgresql": postgresql, "sqlite": sqlite}.get(session.get_bind().dialect.name)
     return (dialect or mysql).insert(table)
@@ -362,6 +368,10 @@ WAYS: dict[str, tuple[Callable[[Session, Any], Any], Told]] = {
     "change the key of an associated object": (
         lambda s, m: set_all(s, [s.get_one(m.Article, 1)], id=9),
         did("~Article 9") + caused("~Tag 1", "~Tag 2"),
+    ),
+    "change the key of what leaves a collection": (
+        take_out_and_change_key,
+        did("~Tag 9", "~Article 2") + caused("~Article 1"),
     ),
     "change the key of an object of two tables": (
         lambda s, m: set_all(s, [s.get_one(m.Person, 2)], id=9),

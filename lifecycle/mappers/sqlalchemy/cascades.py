@@ -371,6 +371,7 @@ def after_flush(own: list[Written], caused: list[Written]) -> list[Written]:
         elif one.changes.operation is Operation.DELETE:
             others.append(one)
         else:
+            _take_over(of_flush, one)
             held = values.setdefault(id(of_flush), _held(of_flush.changes))
             left = ChangeSet(dict(_beyond(one.changes, of_flush.changes, held)))
             key = of_flush.key if one.key == of_flush.former_key else one.key
@@ -393,6 +394,23 @@ def _lose(deleted: Written, changes: ChangeSet) -> None:
                 of_flush.removed | (delta.removed - of_flush.added),
             )
     deleted.changes = ChangeSet(lost, Operation.DELETE)
+
+
+def _take_over(own: Written, caused: Written) -> None:
+    """Make one edit of each set out of which the flush took what a changed key had put there.
+
+    The database carries keys along before the unit of work removes rows of association tables.
+    """
+    for name, delta in caused.changes.items():
+        mine = own.changes.get(name)
+        if isinstance(delta, SetEdit) and isinstance(mine, SetEdit) and mine.removed & delta.added:
+            edit = SetEdit(
+                delta.added - mine.removed | mine.added,
+                delta.removed | mine.removed - delta.added,
+            )
+            own.changes = ChangeSet({**own.changes, name: edit}, own.changes.operation)
+            left = {path: other for path, other in caused.changes.items() if path != name}
+            caused.changes = ChangeSet(left, caused.changes.operation)
 
 
 def _held(changes: ChangeSet) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Flush:
     def __init__(
         self,
         session: Session,
+        context: UOWTransaction,
         models: Models,
         services: Services,
         only: Iterable[Any] | None = None,
@@ -49,6 +50,7 @@ class Flush:
         old = OldValues(session, models, doubted)
         self._outcomes: Final = Outcomes(session, models, old)
         self._settling: Final = Settling(session, models, services, old, only)
+        self._context = context
         self.before: Final = self._settling.before
         self.late: Final = self._settling.late
         self.settled: Final = self._settling.settled
@@ -56,13 +58,17 @@ class Flush:
         """What the database did by itself meanwhile, through foreign keys."""
 
     @property
-    def in_hooks(self) -> bool:
-        """Whether late hooks are running, in the middle of the writing."""
-        return self._settling.in_hooks
+    def is_writing(self) -> bool:
+        """Whether the unit of work is at it, and no late hook is running meanwhile.
 
-    def after(self, context: UOWTransaction, record: Record, aftermath: Aftermath) -> None:
+        A flush that turns out to have nothing to write ends before it has a transaction, and
+        nobody is told.
+        """
+        return hasattr(self._context, "transaction") and not self._settling.in_hooks
+
+    def after(self, record: Record, aftermath: Aftermath) -> None:
         """Run the post hooks on what was written, then record it, for each connection."""
-        done = self._outcomes.of(context)
+        done = self._outcomes.of(self._context)
         if self._hooks_run:
             self._run_post_hooks(done)
             self._keep_for_later(done, aftermath)

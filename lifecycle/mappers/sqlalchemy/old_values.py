@@ -35,7 +35,7 @@ class OldValues:
         self._models = models
         self._fetched: dict[State, dict[str, Any]] = {}
         self._noted: dict[State, dict[str, Any]] = {}
-        self._examined: set[State] = set()
+        self._examined: dict[State, Operation] = {}
 
     def fetched(self, state: State) -> Mapping[str, Any]:
         """The values that were read for an object."""
@@ -52,7 +52,7 @@ class OldValues:
         """
         missing: dict[Model, dict[State, Collection[str]]] = {}
         for operation, states in pending.items():
-            self._examined.update(states)
+            self._examined.update(dict.fromkeys(states, operation))
             if operation is Operation.INSERT:
                 continue
             models = self._concerned(states)
@@ -104,9 +104,10 @@ class OldValues:
 
     def late(self, state: State, operation: Operation) -> None:
         """The same for what only the flush itself decided: to write an object, or more of it."""
-        if state in self._examined:
-            if operation is not Operation.UPDATE:
-                return
+        examined = self._examined.get(state)
+        if examined is not None and operation is not Operation.UPDATE:
+            return
+        if examined is Operation.UPDATE:  # one to delete may be updated before that
             for old in state.committed_state.values():
                 if old is NO_VALUE:
                     break

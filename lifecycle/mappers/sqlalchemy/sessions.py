@@ -48,7 +48,7 @@ class InSession:
     @property
     def is_flushing(self) -> bool:
         """Whether the unit of work is writing, and no hook is running meanwhile."""
-        return self.flush is not None and not self.flush.in_hooks
+        return self.flush is not None and self.flush.is_writing
 
     def group(self) -> UUID:
         """What joins the revisions of the databases that one transaction writes to."""
@@ -137,7 +137,7 @@ class Listeners:
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
         self._stop(session, here)
-        flush = Flush(session, self._models, self._services, instances, here.doubted)
+        flush = Flush(session, context, self._models, self._services, instances, here.doubted)
         flush.before()
         self._running[session.hash_key] = here.flush = flush
 
@@ -145,7 +145,7 @@ class Listeners:
         here = self._in(session)
         flush = self._stop(session, here)
         if flush is not None:  # else it was installed in the middle of this flush
-            flush.after(context, partial(self._record, here), here.aftermath)
+            flush.after(partial(self._record, here), here.aftermath)
 
     def _stop(self, session: Session, here: InSession) -> Flush | None:
         flush, here.flush = here.flush, None
@@ -200,7 +200,7 @@ class Listeners:
     def late(self, state: State, operation: Operation) -> None:
         """A mapper is about to write an object, which the flush may have decided by itself."""
         flush = self._running.get(state.session_id)  # type: ignore[arg-type]  # None finds none
-        if flush is not None and state not in flush.settled:
+        if flush is not None and (operation is Operation.UPDATE or state not in flush.settled):
             flush.late(state, operation)
 
 
