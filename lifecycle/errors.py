@@ -23,7 +23,8 @@
         └── UnknownRevision       no such revision in the store
 
 Each message names the object concerned, the cause and the next step. Warnings have a base of
-their own: `LifecycleWarning`, with `LostAssignmentWarning` and `UnrecordedWriteWarning` below it.
+their own: `LifecycleWarning`, with `LostAssignmentWarning`, `LostEditWarning` and
+`UnrecordedWriteWarning` below it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ __all__ = [
     "LifecycleError",
     "LifecycleWarning",
     "LostAssignmentWarning",
+    "LostEditWarning",
     "RecordingError",
     "RestoreConflict",
     "StoreError",
@@ -141,6 +143,10 @@ class LifecycleWarning(UserWarning):
 
 class LostAssignmentWarning(LifecycleWarning):
     """A hook assigned to an object after it had been written; the value will not be saved."""
+
+
+class LostEditWarning(LifecycleWarning):
+    """A document was edited in place in a way its mapper does not notice, so that was not saved."""
 
 
 class UnrecordedWriteWarning(LifecycleWarning):

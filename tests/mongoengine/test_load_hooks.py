@@ -549,18 +549,18 @@ def test_a_hook_told_of_a_class_can_subscribe_hooks_to_it(lifecycle: Lifecycle) 
     @lifecycle.subscribe
     @load_class_metadata
     def more(event: Any) -> None:
-        if event.entity == "Later":
+        if event.entity == "LaterKnown":
 
             @lifecycle.subscribe
             @post_load(event.cls)
             def loaded(event: Any) -> None:
                 told.append(event.instance.name)
 
-    class Later(mongoengine.Document):
+    class LaterKnown(mongoengine.Document):
         name = fields.StringField()
         meta = {"collection": "known"}
 
-    assert Later.objects.get().name == "x"
+    assert LaterKnown.objects.get().name == "x"
     assert told == ["x"]
 
 

@@ -78,10 +78,11 @@ class Image:
 
     ``collection`` is the collection it is in, ``None`` for its class's own. ``era`` tells images
     of one installation from those of another, between which writes went unseen. ``transaction`` is
-    the one it was seen in, if any: when that is rolled back, so is what was seen.
+    the one it was seen in, if any: when that is rolled back, so is what was seen. ``remade`` are
+    the fields of which the document was given something else when it was loaded.
     """
 
-    __slots__ = ("collection", "era", "projection", "son", "transaction")
+    __slots__ = ("collection", "era", "projection", "remade", "son", "transaction")
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Image:
         self.collection = collection
         self.era = era
         self.projection = projection
+        self.remade: frozenset[str] = frozenset()
         self.transaction = None if bound.get() is None else current()
 
     def covers(self, path: str) -> bool:
@@ -190,7 +192,9 @@ def applied(image: Image, sets: Mapping[str, Any], unsets: Iterable[str]) -> Ima
             son = {name: value for name, value in son.items() if name != segments[0]}
         else:
             projection = projection.learnt(path)
-    return Image(son, image.collection, image.era, projection)
+    after = Image(son, image.collection, image.era, projection)
+    after.remade = image.remade
+    return after
 
 
 def _with_value(node: Any, segments: list[str], value: Any) -> Any:

@@ -101,6 +101,8 @@ def _told(
             data = one.before(instance, data)
     document = make(data)
     image = Image(copied(son) if data is son else son, cls._collection, watchers)
+    if data is not son:
+        image.remade = frozenset(name for name in data if data[name] != son.get(name, ABSENT))
     remember(document, _from_source(source, image))
     for one in hooks:
         one.after(document, son)

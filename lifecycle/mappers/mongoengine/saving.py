@@ -11,6 +11,7 @@ from mongoengine import Document
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.causes import cause_now, caused
 from lifecycle.mappers.mongoengine.images import remember
+from lifecycle.mappers.mongoengine.lost_edits import warn_of_lost_edits
 from lifecycle.mappers.mongoengine.sending import Sending
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.watchers import Watchers
@@ -58,15 +59,19 @@ def _writes_its_own_way(cls: Any) -> bool:
 def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
     """Around the parts of ``Document.save`` that write, after validation and its signals."""
 
+    is_update = original.__name__ == "_save_update"
+
     @wraps(original)
-    def save_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def save_step(self: Any, doc: Any, *args: Any, **kwargs: Any) -> Any:
         saving = vars(self).get(_SAVING)
-        if saving is not None and settled(saving.writings, late=True):
-            if "doc" in kwargs:
-                kwargs["doc"] = self.to_mongo()
-            else:
-                args = (self.to_mongo(), *args[1:])
-        return _listened_to(self, lambda: original(self, *args, **kwargs))
+        if saving is None:
+            return original(self, doc, *args, **kwargs)
+        if settled(saving.writings, late=True):
+            doc = self.to_mongo()
+        result = _listened_to(self, lambda: original(self, doc, *args, **kwargs))
+        if is_update and not result[1]:  # else it has made a document anew, of a part of this one
+            warn_of_lost_edits(self, doc, watchers, saving.writings[0].subject)
+        return result
 
     return save_step
 

@@ -58,6 +58,10 @@ class Writing:
         if operation is Operation.DELETE:  # afterwards it may be too late to ask
             self._label = self._labelled(model.key_of(document) or "")
 
+    def subject(self) -> str:
+        """The document in words: its entity and key."""
+        return f"{self._model.entity} {self._model.key_of(self._document)}"
+
     @property
     def strict(self) -> bool:
         """Whether old values have to come from the write itself."""
