@@ -31,8 +31,9 @@ from lifecycle.errors import (
 )
 from lifecycle.faults import ON_ERROR, Faults, OnError
 from lifecycle.hooks import subscribed_hooks
+from lifecycle.linting import Lint
 from lifecycle.mappers.base import AfterCommit, Entities, Live, Mapper, Services
-from lifecycle.policy import BULK_MODES, BulkMode
+from lifecycle.policy import BULK_MODES, BulkMode, masking
 from lifecycle.relations import Relation
 from lifecycle.restoring import Site
 from lifecycle.signals import Signals
@@ -62,6 +63,10 @@ class Lifecycle:
     in ``post_commit`` hooks, which cannot undo anything: ``"log"`` them only, or ``"raise"`` them
     as one ``ExceptionGroup`` when all hooks have run. ``on_error`` says what becomes of a change
     that cannot be recorded in full; see below.
+
+    ``mask_types`` are classes of column types and document fields, and ``mask_names`` patterns such
+    as ``"*password*"``, whose values are recorded nowhere, as with ``@audited(mask=…)``. A field
+    with embedded documents is masked as a whole when they have such a field.
 
     With ``on_error="fail"`` it raises ``RecordingError``, which names entity, key, field and cause.
     A flush is undone by that. A statement has run by then, so its transaction refuses to commit
@@ -93,6 +98,8 @@ class Lifecycle:
         on_error: OnError = "fail",
         durability: Durability = "intent",
         strict: bool = False,
+        mask_types: Iterable[type] = (),
+        mask_names: Iterable[str] = (),
     ) -> None:
         for name, value, known in (
             ("audit", audit, ("all", "marked")),
@@ -127,6 +134,7 @@ class Lifecycle:
             bulk=bulk,
             after_commit=after_commit,
             strict=strict,
+            masking=masking(mask_types, mask_names),
         )
         self.signals: Final = Signals(self._dispatcher)
         self.history: Final = History(lambda: self.store, self)
@@ -225,6 +233,14 @@ class Lifecycle:
             not_recorded=tuple(sorted(found.keys() - wanted)),
             unrecorded=self._services.gaps.all(),
         )
+
+    def lint(self, engine: Any = None) -> list[Lint]:
+        """What about the models could leave the log wanting, or saying too much.
+
+        ``engine`` is the SQL database to look at, by default the one of the log, if there is one.
+        """
+        place = getattr(self._store, "engine", None) if engine is None else engine
+        return sorted(one for mapper in self._adapters() for one in mapper.lint(place))
 
     def create_tables(self, engine: Engine | None = None) -> None:
         """Create the audit tables that are missing, in the database of an engine.

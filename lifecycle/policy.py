@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, overload
@@ -14,11 +15,15 @@ from lifecycle.keys import LONGEST
 __all__ = [
     "BULK_MODES",
     "LONGEST_LABEL",
+    "NO_MASKING",
     "BulkMode",
+    "Masking",
     "Policy",
     "audited",
     "check_fields",
     "entity_of",
+    "has_stable_name",
+    "masking",
     "not_audited",
     "policy_of",
     "strictest",
@@ -82,6 +87,48 @@ class Policy:
         return f"{text[: LONGEST_LABEL - 1]}…"
 
 
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """Fields that are masked wherever they are: by the type, or by the name.
+
+    ``names`` are patterns such as ``*password*``; case makes no difference.
+    """
+
+    types: tuple[type, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def extended(self, policy: Policy, fields: Iterable[tuple[str, str, Any]]) -> Policy:
+        """A policy that masks, too, what is to be masked of some fields.
+
+        Of each field it takes the name, a name to look at, and the object that is its type.
+        """
+        if not self.types and not self.names:
+            return policy
+        found = {name for name, title, type_ in fields if self.masks(title, type_)}
+        return replace(policy, mask=policy.mask | (found - policy.exclude))
+
+    def masks(self, name: str, type_: Any) -> bool:
+        """Whether values of that name or type are masked."""
+        return isinstance(type_, self.types) or any(
+            fnmatchcase(name.lower(), pattern.lower()) for pattern in self.names
+        )
+
+
+NO_MASKING: Final = Masking()
+
+
+def masking(types: Any, names: Any) -> Masking:
+    """What is masked everywhere. Raises ``ConfigurationError`` for what is no type or no name."""
+    given = (types,) if isinstance(types, type) else tuple(types)
+    for one in given:
+        if not isinstance(one, type):
+            raise ConfigurationError(
+                f"mask_types holds {one!r}, which is no class: give classes of column types or "
+                "document fields, such as PasswordType"
+            )
+    return Masking(given, tuple(sorted(_names("mask_names", names, "Lifecycle"))))
+
+
 _SILENT: Final = Policy()
 
 
@@ -139,17 +186,17 @@ def not_audited(cls: C) -> C:
     return decorated
 
 
-def _names(keyword: str, names: Any) -> frozenset[str]:
+def _names(keyword: str, names: Any, of: str = "audited") -> frozenset[str]:
     if isinstance(names, str):
         raise ConfigurationError(
-            f"audited({keyword}={names!r}) is one text, not a set of fields: "
+            f"{of}({keyword}={names!r}) is one text, not a set of fields: "
             f"write {keyword}={{{names!r}}}"
         )
     found = tuple(names) if isinstance(names, Iterable) else (names,)
     for name in found:
         if not isinstance(name, str) or not name:
             raise ConfigurationError(
-                f"audited({keyword}=...) holds {name!r}, which is no field name: "
+                f"{of}({keyword}=...) holds {name!r}, which is no field name: "
                 "name the fields as text"
             )
     return frozenset(found)
@@ -210,6 +257,11 @@ def entity_of(cls: type) -> str:
     """The model's name in the log: its own ``entity=``, not an inherited one, or its class name."""
     name: str = vars(cls).get(_ENTITY, cls.__name__)
     return name
+
+
+def has_stable_name(cls: type) -> bool:
+    """Whether the model's name in the log is its own, and not that of the class."""
+    return _ENTITY in vars(cls)
 
 
 def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:

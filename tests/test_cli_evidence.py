@@ -173,6 +173,14 @@ def test_verify_against_the_database_of_an_application(
         assert "altered past the log: CommandRow 1: name" in found.stdout
         assert "1 found; 1 were recorded." in found.stdout
         assert run("verify", "--against-database").exit_code == 0
+        result = run("lint", "--json")
+        assert result.exit_code == 3
+        assert {"entity": "CommandRow", "field": "", "rule": "entity"}.items() <= next(
+            one for one in json.loads(result.stdout) if one["entity"] == "CommandRow"
+        ).items()
+        rules = ("secret", "mutable", "entity", "cascade", "install")
+        ignored = [text for rule in rules for text in ("--ignore", rule)]
+        assert run("lint", *ignored).exit_code == 0
     finally:
         module = sys.modules.pop("command_application")
         module.lifecycle.uninstall(module.Session)
@@ -193,7 +201,7 @@ def test_a_command_without_a_log_asks_for_one(run: Run) -> None:
     assert "give --app" in run("verify", "sqlite:///x.db", "--against-database").stderr
 
 
-@pytest.mark.parametrize("name", ["seal", "verify", "erase", "prune", "hold"])
+@pytest.mark.parametrize("name", ["seal", "verify", "erase", "prune", "hold", "lint"])
 def test_help_teaches_by_examples(run: Run, name: str) -> None:
     """Each has some."""
     shown = run(name, "--help").stdout

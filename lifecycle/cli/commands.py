@@ -12,6 +12,7 @@ import lifecycle as package
 from lifecycle.audit.store import Page, Query
 from lifecycle.audit.stores.opening import DatabaseStore
 from lifecycle.cli.keeping import erase, hold, prune
+from lifecycle.cli.linting import lint
 from lifecycle.cli.logs import store_at, told
 from lifecycle.cli.proving import seal, verify
 from lifecycle.cli.reconciling import reconcile
@@ -142,5 +143,5 @@ def ui(store: DatabaseStore, host: str, port: int) -> None:
     click.echo("Ended.")
 
 
-for _command in (erase, hold, prune, reconcile, seal, verify):
+for _command in (erase, hold, lint, prune, reconcile, seal, verify):
     lifecycle.add_command(_command)

@@ -18,7 +18,16 @@ from lifecycle.audit.stores.opening import DatabaseStore, opened_store
 from lifecycle.errors import ConfigurationError, LifecycleError
 from lifecycle.plugin import Lifecycle
 
-__all__ = ["FOUND", "a_log", "as_lines", "counting", "store_at", "the_store", "told"]
+__all__ = [
+    "FOUND",
+    "a_log",
+    "an_application",
+    "as_lines",
+    "counting",
+    "store_at",
+    "the_store",
+    "told",
+]
 
 FOUND: Final = 3
 """The exit code of a command that found what it was to look for."""
@@ -68,17 +77,22 @@ def _url(context: click.Context, parameter: click.Parameter, url: str | None) ->
     return None if url is None else store_at(context, parameter, url)
 
 
+def an_application(command: F) -> F:
+    """Give a command the Lifecycle of an application."""
+    return click.option(
+        "--app",
+        metavar="MODULE:NAME",
+        envvar="LIFECYCLE_APP",
+        callback=_application,
+        help="The application's Lifecycle; or set LIFECYCLE_APP.",
+    )(command)
+
+
 def a_log(command: F) -> F:
     """Give a command the URL of a log, or an application's Lifecycle, and ``--json``."""
     for decorate in (
         click.option("--json", "json", is_flag=True, help="Answer with one JSON object."),
-        click.option(
-            "--app",
-            metavar="MODULE:NAME",
-            envvar="LIFECYCLE_APP",
-            callback=_application,
-            help="The application's Lifecycle, instead of a URL; or set LIFECYCLE_APP.",
-        ),
+        an_application,
         click.argument("store", metavar="[URL]", required=False, callback=_url),
     ):
         command = decorate(command)

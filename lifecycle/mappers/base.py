@@ -14,7 +14,8 @@ from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.keys import LONGEST
-from lifecycle.policy import BulkMode, Policy
+from lifecycle.linting import Lint
+from lifecycle.policy import NO_MASKING, BulkMode, Masking, Policy
 from lifecycle.relations import Relation
 from lifecycle.restoring import Site
 from lifecycle.written import Written
@@ -135,6 +136,7 @@ class Services:
     bulk_here: BulkChoice = field(default_factory=BulkChoice)
     after_commit: AfterCommit = "log"
     strict: bool = False
+    masking: Masking = NO_MASKING
 
 
 class LiveRows(NamedTuple):
@@ -214,6 +216,13 @@ class Mapper(Protocol):
         """A relationship of a model; ``None`` when no mapped class has the model's name.
 
         Raises ``HistoryError`` when the model has no such relationship, or the log cannot tell it.
+        """
+        ...
+
+    def lint(self, engine: Any) -> Iterator[Lint]:
+        """What about the models could leave the log wanting, or saying too much.
+
+        ``engine`` is the SQL database to look at, if there is one.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from mongoengine import Document
+from mongoengine import Document, EmbeddedDocumentField, GenericEmbeddedDocumentField
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered, ValidationError
 
@@ -21,9 +21,16 @@ from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT
 from lifecycle.moments import LoadClassMetadata, Moment
-from lifecycle.policy import Policy, check_fields, entity_of, policy_of
+from lifecycle.policy import NO_MASKING, Masking, Policy, check_fields, entity_of, policy_of
 
-__all__ = ["DocumentModel", "DocumentModels", "all_subclasses", "is_concrete"]
+__all__ = [
+    "DocumentModel",
+    "DocumentModels",
+    "all_subclasses",
+    "is_concrete",
+    "is_current",
+    "named_within",
+]
 
 NetChanges = Mapping[str, Change]
 """What a write changed, by path in the database's names, with BSON values."""
@@ -45,11 +52,18 @@ def all_subclasses(cls: type) -> Iterator[type]:
 class DocumentModel:
     """A document class: its names, its fields, and how its values go to hooks and to the log."""
 
-    def __init__(self, cls: Any) -> None:
+    def __init__(self, cls: Any, masking: Masking = NO_MASKING) -> None:
         self.cls: Final = cls
         self.root: Final[type] = [base for base in cls.__mro__ if is_concrete(base)][-1]
         self.entity: Final = entity_of(self.root)
-        self.policy: Final[Policy] = policy_of(cls)
+        self.policy: Final[Policy] = masking.extended(
+            policy_of(cls),
+            (
+                (name, title, inner)
+                for name, field in cls._fields.items()
+                for title, inner in named_within(name, field)
+            ),
+        )
         self.dynamic: Final[bool] = cls._dynamic
         self.id_field: Final = cls._fields[cls._meta["id_field"]]
         self.generated: Final = tuple(name for name, one in cls._fields.items() if one._auto_gen)
@@ -118,7 +132,21 @@ class DocumentModel:
         return ChangeSet(found, operation)
 
 
-def _is_current(cls: Any) -> bool:
+def named_within(name: str, field: Any, seen: frozenset[Any] = frozenset()) -> Iterator[Any]:
+    """A field with its names, and all that are in the documents embedded in it."""
+    yield name, field
+    yield field.db_field or name, field
+    inner = getattr(field, "field", None)
+    if inner is not None:
+        yield from named_within(name, inner, seen)
+    if isinstance(field, EmbeddedDocumentField | GenericEmbeddedDocumentField):
+        cls = getattr(field, "document_type", None)
+        for embedded in () if cls is None or cls in seen else (cls, *cls.__subclasses__()):
+            for one, below in embedded._fields.items():
+                yield from named_within(one, below, seen | {cls})
+
+
+def is_current(cls: Any) -> bool:
     """Whether no later class has taken the name, as when a class is defined again."""
     try:
         return get_document(cls._class_name) is cls
@@ -189,7 +217,7 @@ class DocumentModels:
         the first one whose declarations cannot work.
         """
         for cls in classes:
-            if not _is_current(cls):
+            if not is_current(cls):
                 continue
             declares = policy_of(cls) != Policy() or model_hooks(cls)
             if declares and cls not in self._models:
@@ -207,11 +235,11 @@ class DocumentModels:
     def check(self, target: type) -> None:
         """Check every class a target covers. Raises as `check_declared` does."""
         for cls in all_subclasses(target):
-            if cls not in self._models and is_concrete(cls) and _is_current(cls):
+            if cls not in self._models and is_concrete(cls) and is_current(cls):
                 self._checked(cls)
 
     def _checked(self, cls: type) -> DocumentModel:
-        model = DocumentModel(cls)
+        model = DocumentModel(cls, self._services.masking)
         for hook in model_hooks(cls):
             if hook.is_async:
                 raise HookDefinitionError(

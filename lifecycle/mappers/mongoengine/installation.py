@@ -11,6 +11,7 @@ from mongoengine import Document
 
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError, InstallError
+from lifecycle.linting import Lint
 from lifecycle.mappers.base import Live, Services
 from lifecycle.mappers.mongoengine import patches, targets
 from lifecycle.mappers.mongoengine.aftermath import Aftermath
@@ -20,10 +21,12 @@ from lifecycle.mappers.mongoengine.documents import (
     DocumentModels,
     all_subclasses,
     is_concrete,
+    is_current,
 )
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.images import Image, known
 from lifecycle.mappers.mongoengine.joining import JoiningRecorder
+from lifecycle.mappers.mongoengine.linting import lint_documents
 from lifecycle.mappers.mongoengine.live import live_documents
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.relating import relation
@@ -125,6 +128,13 @@ class MongoengineMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every document class there is."""
         return (DocumentModel(cls).entity for cls in all_subclasses(Document) if is_concrete(cls))
+
+    def lint(self, engine: Any) -> Iterator[Lint]:
+        """Remarks on every document class there is that is to be recorded."""
+        classes = (cls for cls in all_subclasses(Document) if is_concrete(cls) and is_current(cls))
+        wants = self._services.recorder.wants
+        models = [model for model in map(self._models.get, classes) if wants(model.policy)]
+        return lint_documents(models, self.watches)
 
     def live(self, engine: Any) -> Iterator[Live]:
         """The collection of every recorded document class that is seen."""

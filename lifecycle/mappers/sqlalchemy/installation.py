@@ -14,7 +14,9 @@ from sqlalchemy.orm import Mapper, Session, sessionmaker
 
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
+from lifecycle.linting import Lint
 from lifecycle.mappers.base import Live, Services
+from lifecycle.mappers.sqlalchemy.linting import lint_models
 from lifecycle.mappers.sqlalchemy.live import live_tables
 from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
@@ -143,6 +145,14 @@ class SQLAlchemyMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every mapped class there is."""
         return names()
+
+    def lint(self, engine: Any) -> Iterator[Lint]:
+        """Remarks on every mapped class that is to be recorded."""
+        services = self._services
+        tables = Tables(self._models, services.recorder, services.faults)
+        return lint_models(
+            self._models, tables, services.recorder.wants, engine, list(self._installed)
+        )
 
     def live(self, engine: Any) -> Iterator[Live]:
         """Every table with recorded rows, in the database of an engine."""

@@ -21,7 +21,7 @@ from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.collections import many_to_many
 from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, from_log, plain, to_log
 from lifecycle.markers import Marker
-from lifecycle.policy import Policy, entity_of, policy_of
+from lifecycle.policy import NO_MASKING, Masking, Policy, entity_of, policy_of
 
 __all__ = ["Model", "attribute_of", "mapper_of", "root_of_hierarchy"]
 
@@ -51,12 +51,20 @@ class Model:
     the columns they stand on, so nothing appears twice.
     """
 
-    def __init__(self, mapper: Mapper[Any]) -> None:
+    def __init__(self, mapper: Mapper[Any], masking: Masking = NO_MASKING) -> None:
         self.mapper: Final = mapper
         self.cls: Final[type] = mapper.class_
         self.root: Final = root_of_hierarchy(mapper)
         self.entity: Final = entity_of(self.root)
-        self.policy: Final[Policy] = policy_of(mapper.class_)
+        self.policy: Final[Policy] = masking.extended(
+            policy_of(mapper.class_),
+            (
+                (prop.key, name, prop.columns[0].type)
+                for prop in mapper.column_attrs
+                for name in {prop.key, str(getattr(prop.columns[0], "name", prop.key))}
+                if isinstance(prop.columns[0], Column)
+            ),
+        )
         self.fields: Final = {
             prop.key: _field(mapper, prop.key, prop.columns[0])
             for prop in mapper.column_attrs

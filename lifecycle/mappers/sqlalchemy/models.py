@@ -85,7 +85,7 @@ class Models:
     def _check(self, mapper: Mapper[object]) -> Model:
         model = self._checked.get(mapper.class_)
         if model is None:
-            model = Model(mapper)
+            model = Model(mapper, self._services.masking)
             check_fields(model.cls, model.policy, model.recorded_names)
             fields = [*model.fields, *mapper.relationships.keys()]
             self._services.dispatcher.known(model.cls, fields)
