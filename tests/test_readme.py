@@ -134,3 +134,25 @@ def test_documents_install_as_the_readme_says(names: Names) -> None:
     run(code("never_alice_only_bob"), names)
     run(code("lifecycle.install(mongoengine)"), names)
     run("lifecycle.uninstall(mongoengine)", names)
+
+
+def test_what_was_forged_is_found_as_the_readme_shows(names: Names) -> None:
+    """In the log and in the table, each where it is."""
+    run(code("never_alice_only_bob"), names)
+    printed = run(code("evidence.seal()"), names)
+    shown = [block for language, block in BLOCKS if language == "text" and "past the log" in block]
+    assert [printed] == shown
+
+
+def test_privacy_does_what_the_readme_says(names: Names) -> None:
+    """Each line runs, and the log verifies afterwards."""
+    run(code("never_alice_only_bob"), names)
+    names["lifecycle"].evidence.seal()
+    run("from datetime import timedelta\nfrom sqlalchemy import LargeBinary\n", names)
+    names["lifecycle"].uninstall(names["Session"])
+    block = code("privacy.erase").replace(
+        "privacy = lifecycle.privacy",
+        "lifecycle.install(Session)\nprivacy = lifecycle.privacy",
+    )
+    run(block, names)
+    assert names["lifecycle"].evidence.verify().intact
