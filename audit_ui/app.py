@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from audit_ui.access import Access, Gate
+from audit_ui.errors import Mistake
 from audit_ui.failures import Failures
+from audit_ui.filters import Filters
 from audit_ui.headers import StrictHeaders
 from audit_ui.mount import BelowMount
 from audit_ui.routes import Pages
+from audit_ui.search import parse
 from audit_ui.site import Site
 from lifecycle.audit.store import AuditStore
 from lifecycle.errors import ConfigurationError
@@ -36,6 +41,7 @@ def create_app(
     title: str = "History",
     frame_ancestors: str = "'none'",
     record_exports: bool = True,
+    views: Mapping[str, str] | None = None,
 ) -> ASGIApp:
     """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
 
@@ -47,15 +53,36 @@ def create_app(
     ``access``. ``frame_ancestors`` lists, separated by spaces, who may show the pages in a frame.
     An export is recorded in the store before it begins, and refused when it cannot be;
     ``record_exports=False`` is for a store that can only be read: only the logger
-    ``audit_ui.access`` is told.
+    ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
+    ``{"Deleted today": "operation:delete since:24h"}``.
 
-    Raises ``ConfigurationError`` when nothing says who may look, or when there is no store.
+    Raises ``ConfigurationError`` when nothing says who may look, when there is no store, and for a
+    view that is no search.
     """
     gate = Gate(access, local_only)
-    site = Site(_store_of(lifecycle), title, record_exports, getattr(lifecycle, "coverage", None))
+    site = Site(
+        _store_of(lifecycle),
+        title,
+        record_exports,
+        getattr(lifecycle, "coverage", None),
+        _read(views or {}),
+    )
     app = Starlette(routes=Pages(site, gate).routes(), exception_handlers=Failures(site).handlers())
     app.router.redirect_slashes = False  # it answers with absolute addresses; BelowMount does not
     return StrictHeaders(BelowMount(app), frame_ancestors)
+
+
+def _read(views: Mapping[str, str]) -> dict[str, Filters]:
+    read = {}
+    for name, line in views.items():
+        try:
+            filters = parse(line)
+            filters.query(datetime.now(UTC))
+            filters.sieve()
+        except Mistake as error:
+            raise ConfigurationError(f"the view {name!r} is no search: {error}") from error
+        read[name] = filters
+    return read
 
 
 def _store_of(source: HasStore | AuditStore) -> AuditStore:

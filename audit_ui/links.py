@@ -164,6 +164,9 @@ class Links:
     def actor(self, actor: str, **state: str) -> str:
         return f"{self.root}a/{segment(actor)}{_query(state)}"
 
+    def activity(self) -> str:
+        return f"{self.root}-/activity.svg"
+
     def coverage(self) -> str:
         return f"{self.root}-/coverage"
 

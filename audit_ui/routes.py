@@ -20,6 +20,7 @@ from audit_ui.filters import Filters
 from audit_ui.links import JSON, unsegment
 from audit_ui.search import parse
 from audit_ui.site import Site
+from audit_ui.views.activity import activity_image
 from audit_ui.views.actor import actor_page
 from audit_ui.views.coverage import coverage_page
 from audit_ui.views.export import export_csv, export_jsonl
@@ -61,6 +62,7 @@ class Pages:
             ("/-/help", "help", help_page),
             ("/-/coverage", "coverage", coverage_page),
             ("/feed.atom", "feed", atom_feed),
+            ("/-/activity.svg", "feed", activity_image),
         ]
         as_json = [(f"{path}{JSON}", page, view) for path, page, view in pages]
         as_json.append(("/feed.json", "feed", feed_page))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -16,9 +16,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from audit_ui.activity import Activity
 from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
-from audit_ui.filters import PRESETS, VERBS
+from audit_ui.filters import PRESETS, VERBS, Filters
 from audit_ui.links import JSON, Links
 from audit_ui.text import breakable, one_line, shortened, span, typed, visible
 from lifecycle.audit.store import AuditStore
@@ -86,6 +87,8 @@ class Site:
     title: str
     record_exports: bool = True
     coverage: Callable[[], Coverage] | None = None
+    views: Mapping[str, Filters] = field(default_factory=dict)
+    activity: Activity = field(default_factory=Activity)
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
 

@@ -1,4 +1,5 @@
-/* What the pages gain with JavaScript: the reader's own time zone and choice of theme. */
+/* What the pages gain with JavaScript: the reader's own time zone and theme, newer
+   changes, own views and keys. */
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -75,6 +76,110 @@
     document.querySelector("form.slider")?.addEventListener("change", (event) => event.currentTarget.submit());
     window.addEventListener("pageshow", () => {
       for (const field of document.querySelectorAll("form.filters :disabled")) field.disabled = false;
+    });
+
+    // --- newer changes: asked for every ten seconds while the page is looked at ---
+    const live = document.querySelector("a[data-live]");
+    let asking = live !== null && recall("live") !== "off";
+    const ask = async () => {
+      if (!asking || document.hidden) return;
+      try {
+        const answer = await fetch(live.dataset.live, { headers: { accept: "application/json" } });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const found = await answer.json();
+        const count = found.records.length;
+        if (!count) return;
+        const text = `${count}${found.newer_than ? "+" : ""} newer change${count > 1 ? "s" : ""}: show`;
+        if (live.textContent !== text) live.textContent = text;
+        live.dataset.new = "";
+        live.href = location.href;
+      } catch {
+        live.textContent = "Newer changes cannot be asked for: try again";
+      }
+    };
+    if (live) setInterval(ask, 10_000);
+
+    // --- own views: searches with a name, kept in this browser ---
+    const own = document.querySelector("[data-views]");
+    const views = () => {
+      try { return Object.entries(JSON.parse(recall("views") ?? "{}")); } catch { return []; }
+    };
+    const listViews = () => {
+      const items = views().map(([name, search]) => {
+        const item = document.createElement("li");
+        const link = document.createElement("a");
+        const gone = document.createElement("button");
+        const home = document.querySelector(".brand").href;
+        link.href = home + (String(search).startsWith("?") ? search : "");
+        link.textContent = name;
+        gone.type = "button";
+        gone.textContent = "×";
+        gone.ariaLabel = `Forget the view ${name}`;
+        gone.addEventListener("click", () => {
+          remember("views", JSON.stringify(Object.fromEntries(views().filter(([one]) => one !== name))));
+          listViews();
+        });
+        item.append(link, gone);
+        return item;
+      });
+      own.querySelector("ul").replaceChildren(...items);
+    };
+    if (own) {
+      own.hidden = false;
+      listViews();
+      own.querySelector(":scope > button").addEventListener("click", () => {
+        const name = window.prompt("A name for this view")?.trim().slice(0, 60);
+        if (!name) return;
+        remember("views", JSON.stringify(Object.fromEntries([...views(), [name, location.search]])));
+        listViews();
+      });
+    }
+
+    // --- keys ---
+    const keysButton = document.querySelector("[data-toggle=keys]");
+    let keys = recall("keys") !== "off";
+    const nameKeys = () => {
+      keysButton.textContent = keys ? "Keys on" : "Keys off";
+      keysButton.title = "Single-key shortcuts; ? explains them";
+    };
+    keysButton.hidden = false;
+    nameKeys();
+    keysButton.addEventListener("click", () => {
+      keys = !keys;
+      remember("keys", keys ? "on" : "off");
+      nameKeys();
+    });
+    const follow = (selector) => document.querySelector(selector)?.click();
+    const step = (by) => {
+      const rows = [...document.querySelectorAll(".record .details, .timeline li a")];
+      const at = rows.indexOf(document.activeElement);
+      rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))]?.focus();
+    };
+    const version = (by) => {
+      const all = [...document.querySelectorAll(".timeline li a")];
+      const at = all.findIndex((link) => link.ariaCurrent === "true" || link.hasAttribute("aria-current"));
+      all[at + by]?.click();
+    };
+    const shortcuts = {
+      "/": () => document.querySelector("input[type=search]")?.focus(),
+      j: () => step(1),
+      k: () => step(-1),
+      n: () => follow(".neighbours [rel=next], .pager [rel=next]"),
+      p: () => follow(".neighbours [rel=prev], .pager [rel=prev]"),
+      "[": () => version(1),
+      "]": () => version(-1),
+      c: () => navigator.clipboard?.writeText(document.activeElement.href || location.href),
+      r: () => { asking = !asking; remember("live", asking ? "on" : "off"); if (asking && live) ask(); },
+      t: () => themeButton.click(),
+      "?": () => follow("[data-help]"),
+    };
+    document.addEventListener("keydown", (event) => {
+      const typing = event.target.closest?.("input, select, textarea, [contenteditable]");
+      if (!keys || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+      const shortcut = shortcuts[event.key];
+      if (!shortcut) return;
+      event.preventDefault();
+      shortcut();
     });
   });
 })();

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,18 +14,25 @@ from audit_ui.places import Cursor, place_text, read_uuid
 from audit_ui.raw import plain, plain_revision
 from audit_ui.reading import oldest_first
 from audit_ui.site import Site
+from lifecycle.audit.netting import netted
+from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
+from lifecycle.errors import HistoryError
 
 __all__ = ["revision_page"]
 
 LIMIT = 100
+NET = 1_000
+"""How many records are summed up object by object."""
 
 
 def revision_page(site: Site, request: Request, revision: str) -> Response:
     """The records of one revision, a hundred a page, with its context and counts per entity."""
     id = read_uuid(revision)
     cursor = Cursor.of(request.query_params)
-    slice = oldest_first(site.store, Query(revision=id), cursor, LIMIT)
+    net = request.query_params.get("view") == "net"
+    limit = NET if net else LIMIT
+    slice = oldest_first(site.store, Query(revision=id), Cursor() if net else cursor, limit)
     found = slice.records[0].revision if slice.records else site.store.revision(id)
     if found is None:
         raise Mistake(
@@ -32,17 +41,44 @@ def revision_page(site: Site, request: Request, revision: str) -> Response:
             f"No revision has the id {id}. It may have been pruned, "
             "or the address belongs to another store.",
         )
+    whole = not net or slice.newer is None
+    records = _net(slice.records) if net and whole else slice.records
     return site.render(
         request,
         "revision.html",
         json=lambda: {
             "revision": plain_revision(found),
-            "records": [plain(record) for record in slice.records],
+            "records": [plain(record) for record in records],
             "newer_than": place_text(slice.newer),
         },
         revision=found,
-        records=slice.records,
-        counts=Counter((record.entity, record.operation) for record in slice.records),
+        records=records if whole else (),
+        net=net,
+        whole=whole,
+        limit=NET,
+        counts=Counter((record.entity, record.operation) for record in records),
         more=slice.newer,
         paged=bool(cursor),
+    )
+
+
+def _net(records: Sequence[Record]) -> tuple[Record, ...]:
+    """What the records come to, as the last record of each object with all its changes."""
+    try:
+        nets = netted(records)
+    except HistoryError as error:
+        raise Mistake(
+            409,
+            "These changes do not add up",
+            f"{error}. See them one by one instead.",
+        ) from error
+    return tuple(
+        replace(
+            net.records[-1],
+            operation=net.operation,
+            changes=net.changes,
+            former_key=net.former_key,
+            label=net.label,
+        )
+        for net in nets
     )

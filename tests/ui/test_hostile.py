@@ -40,6 +40,9 @@ ATTACKS = [
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200b\u202e\u2066\ufeff\ud800-\udfff]")
 
 
+OUR_IMAGE = '<img src="./-/activity.svg"'
+
+
 class Inspector(HTMLParser):
     """Collects what a browser would act on."""
 
@@ -93,7 +96,7 @@ def test_attacks_in_every_field_stay_text(log: Log, browse: Browse, attack: str)
     ):
         response = client.get(path)
         assert response.status_code == 200, path
-        found = inspect(response.text)
+        found = inspect(response.text.replace(OUR_IMAGE, ""))
         assert not found.tags & {"img", "svg", "iframe", "object", "style", "textarea"}, path
         assert response.text.count("<script") == 1
         assert not {name for name in found.attributes if name.startswith("on")}
