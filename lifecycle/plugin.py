@@ -80,6 +80,15 @@ class Lifecycle:
     and `coverage` counts them. It covers nothing else: a key without a text, and records that
     the database refuses (missing tables, no connection), fail as with ``"fail"``.
 
+    ``durability`` is about documents whose log is in another database, or written outside of a
+    transaction: the two cannot commit as one. With ``"intent"`` the log is told of each save and
+    delete before it is made, and `reconcile` settles what a crash has left between the two; a
+    document whose intent cannot be stored is not written. ``"fast"`` saves that round trip, and
+    after a crash the log may lack a write. Bulk writes have no intents.
+
+    With ``strict`` the old values of a document's save or delete are those that the write itself
+    has overwritten, in the same round trip, and not those the document was loaded with.
+
     No error, record or warning of this repeats a value.
 
     ``signals`` are the moments as blinker signals; see `Signals`.

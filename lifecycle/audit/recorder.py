@@ -96,8 +96,11 @@ class Recorder:
             )
         return store
 
-    def revision(self, group: UUID | None) -> Revision:
-        """A new revision by whoever acts now."""
+    def revision(self, group: UUID | None, *, kept: bool = False) -> Revision:
+        """A new revision by whoever acts now, in the group of their block.
+
+        ``kept`` says that it is part of what is recorded in the given group already.
+        """
         context = current()
         id = uuid7()
         return Revision(
@@ -110,7 +113,7 @@ class Recorder:
             request_id=context.request_id,
             context=dict(context.extra),
             origin=self.origin,
-            group=group or context.group or id,
+            group=(group if kept else None) or context.group or group or id,
         )
 
 
@@ -120,13 +123,14 @@ class RevisionWriter:
     A write without a connection is a revision of its own, in the same group.
     """
 
-    __slots__ = ("_intended", "_intents", "_n", "_recorder", "group", "revision")
+    __slots__ = ("_grouped", "_intended", "_intents", "_n", "_recorder", "group", "revision")
 
     def __init__(self, recorder: Recorder, group: UUID | None) -> None:
         self._recorder = recorder
         self._n = 0
         self._intended: Revision | None = None
         self._intents: list[UUID] = []
+        self._grouped = False
         self.group = group
         self.revision: Revision | None = None
 
@@ -159,7 +163,7 @@ class RevisionWriter:
         ]
         if not wanted:
             return
-        revision = self._intended or self._recorder.revision(self.group)
+        revision = self._intended or self._recorder.revision(self.group, kept=self._grouped)
         records = tuple(
             self._record(revision, self._n + offset, one, changes)
             for offset, (one, changes, _) in enumerate(wanted)
@@ -206,7 +210,11 @@ class RevisionWriter:
         if not wanted:
             self.withdraw()
             return
-        revision = self.revision or self._intended or self._recorder.revision(self.group)
+        revision = (
+            self.revision
+            or self._intended
+            or self._recorder.revision(self.group, kept=self._grouped)
+        )
         start = 0 if connection is None else self._n
         records = [
             self._record(revision, start + offset, one, changes)
@@ -221,6 +229,7 @@ class RevisionWriter:
             self._insert(revision, records, connection)
             self._n += len(records)
         self.group = revision.group
+        self._grouped = True
 
     def over(self, connection: Any) -> None:
         """The transaction of this connection, which was written through, is over."""

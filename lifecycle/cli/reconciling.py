@@ -10,7 +10,7 @@ import click
 from lifecycle import codec
 from lifecycle.audit.reconciling import Settled, reconciled
 from lifecycle.audit.stores.opening import DatabaseStore
-from lifecycle.cli.logs import store_at, told
+from lifecycle.cli.logs import FOUND, store_at, told
 from lifecycle.verdicts import Answer
 
 __all__ = ["reconcile"]
@@ -49,7 +49,7 @@ def reconcile(
     """Settle what a crash left between the writes of documents and their records at URL.
 
     Each change that was announced and not recorded is looked up at its document: it is recorded if
-    it was made, and forgotten if it was not. What cannot be told stays, and makes the exit code 1.
+    it was made, and forgotten if it was not. What cannot be told stays, and makes the exit code 3.
     """
     try:
         from lifecycle.mappers.mongoengine.tracing import given_client, looking_at
@@ -72,7 +72,7 @@ def reconcile(
     if not json:
         click.echo(_summary(counts, dry_run))
     if counts[Answer.UNCLEAR]:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(FOUND)
 
 
 def _as_text(one: Settled, dry_run: bool) -> str:

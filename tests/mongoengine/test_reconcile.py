@@ -382,7 +382,7 @@ def test_the_command_fails_when_something_cannot_be_told(
 
     told = CliRunner().invoke(command, [*called, "--older-than", "0"])
 
-    assert told.exit_code == 1
+    assert told.exit_code == 3
     assert "cannot be told: its old values are not known, or hidden" in told.output
 
 
