@@ -118,6 +118,10 @@ class Site(Protocol):
         """
         ...
 
+    def make_way(self) -> bool:
+        """Let others write to the same database; returns whether it took a commit."""
+        ...
+
 
 class Sites(Protocol):
     """Opens the sites of every mapper, to be committed together."""

@@ -70,7 +70,9 @@ class Planner:
         """The steps that lead to the goals; none for what is as it should be already."""
         steps = [step for goal in goals if (step := self._step(goal)) is not None]
         for site in self._sites:
-            self.obstacles.extend(site.obstacles([step for step in steps if site.has(step.entity)]))
+            own = [step for step in steps if site.has(step.entity)]
+            if own:
+                self.obstacles.extend(site.obstacles(own))
         return steps
 
     def _step(self, goal: Goal) -> Step | None:
@@ -328,13 +330,20 @@ def _alike(one: Any, other: Any) -> bool:
 def _aligned(shape: Shape, live: Values, name: str, value: Any) -> Any:
     """A recorded value as the database holds it, where it holds the same one stored differently."""
     alike, found = shape.alike.get(name), live.get(name)
+    if shape.sparse and _is_empty(value) and _is_empty(live.get(name, ABSENT)):
+        return live.get(name, ABSENT)
     if alike is None or value is None or found is None or isinstance(value, Marker):
         return value
     return found if not isinstance(found, Marker) and alike(found, value) else value
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether a document with this value reads like one without the field."""
+    return value is None or value is ABSENT or (isinstance(value, list | dict) and not value)
+
+
 def _delta_aligned(shape: Shape, live: Values, name: str, delta: Delta) -> Delta:
-    if name not in shape.alike or not isinstance(delta, Change):
+    if not isinstance(delta, Change) or not (name in shape.alike or shape.sparse):
         return delta
     return Change(_aligned(shape, live, name, delta.old), _aligned(shape, live, name, delta.new))
 

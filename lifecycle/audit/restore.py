@@ -100,7 +100,8 @@ class Restore:
 
     ``session`` is an installed SQLAlchemy session to work in, whose transaction is the caller's to
     commit; without one the work is done, and committed, in a session of an installed
-    ``sessionmaker``. Documents are written after the rows, right before that commit.
+    ``sessionmaker``. Documents are written after the rows, right before that commit; on SQLite,
+    which has one writer at a time, right after it.
     """
 
     def __init__(self, history: History, names: _Subject, sites: Sites) -> None:
@@ -188,10 +189,10 @@ class Restore:
         with self._acting(preview, group), self._sites(session) as sites:
             for step in preview.steps:
                 _check_unchanged(step, _site_of(sites, step))
-            for site in sites:
-                steps = [step for step in preview.steps if site.has(step.entity)]
-                if steps:
-                    site.apply(steps)
+            by_site = [
+                (site, [step for step in preview.steps if site.has(step.entity)]) for site in sites
+            ]
+            _apply([(site, steps) for site, steps in by_site if steps])
         return Restored(preview=preview, group=group)
 
     # --- what is meant ---
@@ -285,6 +286,19 @@ class Restore:
         reason = None if current().reason else preview.described
         with grouped(group), acting(reason=reason, restores=dict(preview.reverts)):
             yield
+
+
+def _apply(by_site: Sequence[tuple[Site, list[Step]]]) -> None:
+    kept = False
+    for number, (site, steps) in enumerate(by_site, 1):
+        try:
+            site.apply(steps)
+        except Exception as error:
+            if kept:
+                error.add_note("The rows were put back, and committed, before this.")
+            raise
+        if number < len(by_site):
+            kept = site.make_way() or kept
 
 
 def _site_of(sites: Sequence[Site], step: Step) -> Site:

@@ -1,7 +1,7 @@
 """The commands: what each takes, does and answers.
 
 They exit with 0 when it was done, 1 when it failed or nothing was found, 2 when they were called
-in a wrong way, and 3 when `verify` or `lint` found something.
+in a wrong way, and 3 when `verify` or `lint` found something, or `diff --exit-code` differences.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import click
 
 import lifecycle as package
-from lifecycle.audit.store import Page, Query
 from lifecycle.audit.stores.opening import DatabaseStore
+from lifecycle.cli.exporting import export
 from lifecycle.cli.keeping import erase, hold, prune
 from lifecycle.cli.linting import lint
 from lifecycle.cli.logs import store_at, told
 from lifecycle.cli.proving import seal, verify
+from lifecycle.cli.reading import reading
 from lifecycle.cli.reconciling import reconcile
+from lifecycle.cli.restoring import restoring
 from lifecycle.cli.serving import is_loopback, listener, pages, serve
-from lifecycle.cli.showing import as_json, print_records
 
 __all__ = ["lifecycle"]
-
-_NAMED = 20  # entities named when one was not found
 
 
 @click.group(
@@ -30,6 +29,7 @@ _NAMED = 20  # entities named when one was not found
 Examples:
   lifecycle create-tables sqlite:///app.db
   lifecycle history sqlite:///app.db shop.Order 17
+  lifecycle undo --app shop:lifecycle 01a1ff2a-7b1f-7f1a-93c3-5f87e34c9175 --dry-run
   lifecycle ui postgresql+psycopg://reader@db/audit
   lifecycle seal sqlite:///app.db
   lifecycle verify sqlite:///app.db
@@ -61,50 +61,6 @@ def create_tables(store: DatabaseStore) -> None:
     with told():
         store.create_tables()
     click.echo(f"The audit tables are in {store.url}.")
-
-
-@lifecycle.command(
-    short_help="Show the changes of one object, newest first.",
-    epilog="""\b
-Examples:
-  lifecycle history sqlite:///app.db shop.Order 17
-  lifecycle history sqlite:///app.db shop.Order 17 --limit 1000 --json | jq .changes
-
-ENTITY is the model's registered name. A key of several parts is written with commas: 17,3.""",
-)
-@click.argument("store", metavar="URL", callback=store_at)
-@click.argument("entity")
-@click.argument("key")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
-)
-@click.option("--json", "json", is_flag=True, help="One JSON object per record and line.")
-def history(store: DatabaseStore, entity: str, key: str, limit: int, json: bool) -> None:
-    """Show the changes of one object, newest first, from the log at URL."""
-    with told():
-        store.check()
-        page = store.page(Query(entity=entity, key=key), limit=limit)
-        if not page.records:
-            raise click.ClickException(_nothing_found(store, entity, key))
-    if json:
-        for record in page:
-            click.echo(as_json(record))
-    else:
-        print_records(page.records)
-    _tell_of_more(page, limit)
-
-
-def _nothing_found(store: DatabaseStore, entity: str, key: str) -> str:
-    entities = store.entities()
-    if entity in entities:
-        return f"{entity} has no records for the key {key!r} in {store.url}"
-    named = ", ".join(entities[:_NAMED]) + (", …" if len(entities) > _NAMED else "")
-    return f"no records of {entity!r} in {store.url}; there are records of: {named or 'nothing'}"
-
-
-def _tell_of_more(page: Page, limit: int) -> None:
-    if page.next is not None:
-        click.echo(f"There are more than these {limit}; --limit shows them.", err=True)
 
 
 @lifecycle.command(
@@ -143,5 +99,7 @@ def ui(store: DatabaseStore, host: str, port: int) -> None:
     click.echo("Ended.")
 
 
-for _command in (erase, hold, lint, prune, reconcile, seal, verify):
+_ALL = (*reading, *restoring, export, erase, hold, lint, prune, reconcile, seal, verify)
+
+for _command in _ALL:
     lifecycle.add_command(_command)

@@ -27,6 +27,7 @@ __all__ = [
     "store_at",
     "the_store",
     "told",
+    "url",
 ]
 
 FOUND: Final = 3
@@ -73,7 +74,8 @@ def _application(context: click.Context, parameter: click.Parameter, name: str |
     return found
 
 
-def _url(context: click.Context, parameter: click.Parameter, url: str | None) -> Any:
+def url(context: click.Context, parameter: click.Parameter, url: str | None) -> Any:
+    """The store at a URL, if one was given."""
     return None if url is None else store_at(context, parameter, url)
 
 
@@ -93,7 +95,7 @@ def a_log(command: F) -> F:
     for decorate in (
         click.option("--json", "json", is_flag=True, help="Answer with one JSON object."),
         an_application,
-        click.argument("store", metavar="[URL]", required=False, callback=_url),
+        click.argument("store", metavar="[URL]", required=False, callback=url),
     ):
         command = decorate(command)
     return command

@@ -11,10 +11,11 @@ import click
 from lifecycle import codec
 from lifecycle.audit.format import dump
 from lifecycle.audit.records import Record
+from lifecycle.audit.restore import Preview
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Within
 from lifecycle.markers import ABSENT
 
-__all__ = ["as_json", "print_records"]
+__all__ = ["as_json", "print_preview", "print_records", "print_rows", "printed", "shown"]
 
 _WIDEST: Final = 200  # characters of one value
 
@@ -59,35 +60,98 @@ def as_json(record: Record) -> str:
     )
 
 
-def print_records(records: Iterable[Record]) -> None:
-    """Print records: as a table on a terminal where rich is installed, else as plain text."""
-    if sys.stdout.isatty():
-        try:
-            _print_table(records)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "rich":
-                raise
-        else:
-            return
+def print_records(
+    records: Iterable[Record], *, with_object: bool = False, as_table: bool = True
+) -> None:
+    """Print records: as a table on a terminal where rich is installed, else as plain text.
+
+    ``with_object`` names the object of each, where they are not all of one.
+    """
+    if as_table and _is_rich():
+        _print_table(records, with_object)
+        return
     for record in records:
-        click.echo(_as_text(record))
+        click.echo(_as_text(record, with_object))
 
 
-def _as_text(record: Record) -> str:
+def print_rows(rows: Iterable[tuple[str, ...]], columns: tuple[str, ...]) -> None:
+    """Print a table: with colours on a terminal where rich is installed, else by tabs."""
+    if not _is_rich():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(
+            *(Text(text, _COLOURS.get(name, "")) for name, text in zip(columns, row, strict=True))
+        )
+    Console().print(table)
+
+
+_COLOURS: Final = {"Before": "red", "Old": "red", "After": "green", "New": "green"}
+
+
+def print_preview(preview: Preview) -> None:
+    """Print what a restore would do, and what is in its way."""
+    click.echo(_printable(preview.described) + ":")
+    rows = [
+        (f"{step.operation} {step.entity} {step.key}", path, *shown(step.changes, path))
+        for step in preview.steps
+        for path in step.changes
+    ]
+    print_rows([tuple(map(_printable, row)) for row in rows], ("What", "Field", "Before", "After"))
+    if not preview.steps and not preview.conflicts:
+        click.echo("Nothing to do: everything is as it should be already.")
+    for conflict in preview.conflicts:
+        click.secho(_printable(f"in the way: {conflict}"), fg="red", err=True)
+    for note in preview.notes:
+        click.echo(_printable(note), err=True)
+
+
+def shown(changes: ChangeSet, path: str) -> tuple[str, str]:
+    """What a value was and is, or of edits what went and came."""
+    lines = list(_delta_lines("", changes[path]))
+    return ", ".join(filter(None, (line.old for line in lines))), ", ".join(
+        filter(None, (line.new for line in lines))
+    )
+
+
+def printed(value: Any) -> str:
+    """A text as it is, and any other value as Python writes it, on one line."""
+    return _printable(value) if isinstance(value, str) else _value(value)
+
+
+def _is_rich() -> bool:
+    """Whether tables in colour can be printed."""
+    if not sys.stdout.isatty():
+        return False
+    try:
+        import rich  # noqa: F401  (asked here, before anything is printed)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _as_text(record: Record, with_object: bool) -> str:
     lines = [f"    {line.told(record.operation)}" for line in _lines(record.changes)]
     if record.error is not None:
         lines.insert(0, f"    {_error(record.error)}")
-    return "\n".join(["  ".join(part for part in _heading(record) if part), *lines])
+    heading = _heading(record, with_object)
+    return "\n".join(["  ".join(part for part in heading if part), *lines])
 
 
-def _print_table(records: Iterable[Record]) -> None:
+def _print_table(records: Iterable[Record], with_object: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table("When", "Who", "What", "Field", "Before", "After", show_lines=False)
     for record in records:
-        at, operation, who, why = _heading(record)
+        at, operation, who, why = _heading(record, with_object)
         lines = list(_lines(record.changes)) or [Line("", "", "")]
         why = "\n".join(filter(None, (why, record.error and _error(record.error))))
         for n, line in enumerate(lines):
@@ -102,12 +166,14 @@ def _print_table(records: Iterable[Record]) -> None:
     Console().print(table)
 
 
-def _heading(record: Record) -> tuple[str, str, str, str]:
+def _heading(record: Record, with_object: bool) -> tuple[str, str, str, str]:
     revision = record.revision
     who = revision.actor or ""
     if revision.actor_label and revision.actor_label != who:
         who = f"{revision.actor_label} ({who})" if who else revision.actor_label
     operation = record.operation.value
+    if with_object:
+        operation += f" {record.entity} {record.key}"
     if record.former_key is not None:
         operation += f" (key {record.former_key} -> {record.key})"
     if record.cause is not None:

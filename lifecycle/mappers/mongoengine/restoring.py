@@ -65,7 +65,6 @@ class DocumentSite:
         fields = frozenset(model.cls._fields) | {"_cls"}
         return Shape(
             fields=fields | frozenset(values) if model.dynamic else fields,
-            generated=frozenset({"_cls"}),
             required=frozenset(name for name, field in model.cls._fields.items() if field.required),
             hidden=model.policy.exclude | model.policy.mask,
             sparse=True,
@@ -196,6 +195,9 @@ class DocumentSite:
                 ) from error
             done.append(f"{step.entity} {step.key}")
 
+    def make_way(self) -> bool:
+        return False
+
     def _take(self, step: Step) -> None:
         model = self._of(step.entity, step.after or step.before or {})
         if step.operation is Operation.INSERT:
@@ -216,7 +218,7 @@ class DocumentSite:
             document.delete()
             return
         assert step.after is not None
-        for name in sorted(step.changes.touched()):
+        for name in sorted(step.changes.touched() - {"_cls"}):
             if name in step.after:
                 setattr(document, name, self._python(model, name, step.after[name]))
             else:

@@ -178,7 +178,8 @@ class SQLAlchemyMapper:
                     opened.append(self._given(session) or stack.enter_context(self._new()))
                 return opened[0]
 
-            yield SqlSite(open_, self._models, self._listeners.refuse_recorded)
+            refuse = self._listeners.refuse_recorded
+            yield SqlSite(open_, self._models, refuse, own=session is None)
             if opened and session is None:
                 opened[0].commit()
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.changes import Operation
+from lifecycle.context import current
 from lifecycle.errors import RestoreConflict
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
@@ -52,7 +53,7 @@ class InSession:
 
     def group(self) -> UUID:
         """What joins the revisions of the databases that one transaction writes to."""
-        self._group = self._group or uuid7()
+        self._group = self._group or current().group or uuid7()
         return self._group
 
     def caused(self, connection: Connection, written: list[Written]) -> None:

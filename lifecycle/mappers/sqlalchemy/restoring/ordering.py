@@ -114,9 +114,11 @@ class _Sorting:
                 if names is None:
                     continue
                 before, after = value_of(step.before, names), value_of(step.after, names)
-                if before != after:
-                    self._provided.setdefault(target, {}).setdefault(after, []).append(here)
-                    self._removed.setdefault(target, {}).setdefault(before, []).append(here)
+                if before == after:
+                    continue
+                for index, value in ((self._provided, after), (self._removed, before)):
+                    if value is not None:  # which nothing refers to
+                        index.setdefault(target, {}).setdefault(value, []).append(here)
 
     def _wait(self, here: int, other: int, why: tuple[int, Reference] | None) -> None:
         if here != other:

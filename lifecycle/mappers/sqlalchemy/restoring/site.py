@@ -13,7 +13,7 @@ from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.exc import StaleDataError
 
 from lifecycle.changes import Operation, split_path
-from lifecycle.errors import ConflictError
+from lifecycle.errors import ConflictError, RestoreConflict
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.restoring.classes import Classes
@@ -31,8 +31,14 @@ class SqlSite:
     """The rows that one session reaches."""
 
     def __init__(
-        self, opened: Callable[[], Session], models: Models, check: Callable[[Session], None]
+        self,
+        opened: Callable[[], Session],
+        models: Models,
+        check: Callable[[Session], None],
+        *,
+        own: bool,
     ) -> None:
+        self._own: Final = own
         self._opened: Final = opened
         self._check: Final = check
         self._classes: Final = Classes(models)
@@ -139,6 +145,17 @@ class SqlSite:
                 "make a new preview; what is in the way came up since, or is a rule of the "
                 "database that the mapping does not tell"
             ) from error
+
+    def make_way(self) -> bool:
+        if self._session.get_bind().dialect.name != "sqlite":
+            return False
+        if not self._own:
+            raise RestoreConflict(
+                "rows and documents cannot be put back together in a session of the caller's on "
+                "SQLite, which has one writer at a time: leave session= out"
+            )
+        self._session.commit()
+        return True
 
     def _take(self, part: Part) -> None:
         step = part.step

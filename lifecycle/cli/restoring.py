@@ -1,0 +1,104 @@
+"""The commands that put objects back, each after showing what it would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lifecycle.audit.restore import Preview
+from lifecycle.cli.reaching import FromLog, Log, from_log
+from lifecycle.cli.showing import print_preview
+from lifecycle.context import acting
+
+__all__ = ["restoring"]
+
+
+def _options(command: Any) -> Any:
+    for decorate in (
+        click.option("--field", "fields", multiple=True, metavar="NAME", help="Only this field."),
+        click.option("--dry-run", is_flag=True, help="Show what it would do, and no more."),
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--actor", metavar="ID", help="Who does it, for the log."),
+        click.option("--reason", metavar="TEXT", help="Why, for the log."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command(
+    cls=FromLog,
+    short_help="Undo a change, or all a revision changed.",
+    epilog="""\b
+Examples:
+  lifecycle undo --app shop:lifecycle 01a1ff2a-7b1f-7f1a-93c3-5f87e34c9175 --dry-run
+  lifecycle undo --app shop:lifecycle 01a1ff2a-7b1f-7f1a-93c3-5f87e34c9175.0 --field total --yes
+
+It exits with 1 when something is in the way, and with 0 when there is nothing to do.""",
+)
+@click.argument("id")
+@click.option("--force", is_flag=True, help="Also put back fields that were changed again since.")
+@_options
+@from_log
+def undo(log: Log, id: str, force: bool, fields: tuple[str, ...], **how: Any) -> None:
+    """Invert the change of a record, or those of a revision; ID says which.
+
+    What was changed besides stays. It is itself recorded, and can itself be undone.
+    """
+    what = log.revision_or_record(id)
+    preview = log.application().restore.preview(undo=what, fields=fields or None, force=force)
+    _carry_out(log, preview, **how)
+
+
+@click.command(
+    cls=FromLog,
+    short_help="Make an object what it was, deleted ones included.",
+    epilog="""\b
+Examples:
+  lifecycle restore --app shop:lifecycle 01a1ff2a-7b1f-7f1a-93c3-5f87e34c9175.0
+  lifecycle restore --app shop:lifecycle shop.Order 17 --dry-run""",
+)
+@click.argument("what")
+@click.argument("key", required=False)
+@_options
+@from_log
+def restore(log: Log, what: str, key: str | None, fields: tuple[str, ...], **how: Any) -> None:
+    """Make an object what it was right after a record, or bring a deleted one back.
+
+    WHAT is a record's id; or, with KEY, the entity of a deleted object.
+    """
+    verbs = log.application().restore
+    if key is not None:
+        if fields:
+            raise click.UsageError("a deleted object comes back with all its fields")
+        preview = verbs.preview(undelete=(what, key))
+    else:
+        preview = verbs.preview(to=log.record(what), fields=fields or None)
+    _carry_out(log, preview, **how)
+
+
+def _carry_out(
+    log: Log,
+    preview: Preview,
+    *,
+    dry_run: bool,
+    yes: bool,
+    actor: str | None,
+    reason: str | None,
+) -> None:
+    print_preview(preview)
+    if preview.conflicts:
+        click.echo("Nothing was written: something is in the way.", err=True)
+        click.get_current_context().exit(1)
+    if dry_run or not preview.steps:
+        return
+    if not yes:
+        click.confirm("Do it?", abort=True)
+    with acting(actor, reason=reason, source="lifecycle command"):
+        restored = log.application().restore.apply(preview)
+    made = {record.revision.id for record in log.history.find(group=restored.group)}
+    click.echo(f"Done, as revision {', '.join(sorted(map(str, made)))}.")
+
+
+restoring = (undo, restore)
+"""The commands here."""
