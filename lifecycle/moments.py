@@ -27,7 +27,7 @@ means that the change stands, the other hooks still run, and `Lifecycle(after_co
 an ``ExceptionGroup`` at the end.
 
 One flush goes through ``pre_flush``, the pre moments of its objects, ``on_flush``, the writing (and
-late moments), the post moments of its objects, ``post_flush``, and last the record. The pre moments
+late moments), the record, the post moments of its objects, and last ``post_flush``. The pre moments
 are repeated until no hook is left that has not seen the changes of its object as they are; what a
 hook did itself it has seen. When the flush itself changes more fields of an object, its update
 hooks are called once more, late. Update moments come only for a real change: a value set and set

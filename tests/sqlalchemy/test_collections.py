@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, String, Table
+from sqlalchemy import Column, ForeignKey, String, Table, insert, update
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -195,6 +195,29 @@ def test_a_one_sided_relationship_changes_its_own_side_only(
         post = session.get_one(models.Post, 1)
         post.tags.append(session.get_one(models.Tag, 1))
     assert recorded()[2:] == [("update", "Post", "1", {"tags": edit({"1"})})]
+
+
+def test_a_statement_after_a_flush_that_had_nothing_left_to_write_is_recorded(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded, lifecycle: Lifecycle
+) -> None:
+    """SQLAlchemy does not tell that such a flush is over."""
+    models = posts_and_tags(base)
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([models.Post(id=1), models.Tag(id=1)])
+
+    @lifecycle.subscribe
+    @pre_persist(models.Post)
+    def keep_out(event: Any) -> None:
+        event.session.expunge(event.instance)
+
+    with factory.begin() as session:
+        session.add(models.Post(id=2))
+        session.flush()
+        session.execute(insert(base.metadata.tables["tagging"]).values(post_id=1, tag_id=1))
+        session.execute(update(models.Post).values(name="x"))
+    found = sorted((entity, key) for _, entity, key, _ in recorded()[2:])
+    assert found == [("Post", "1"), ("Post", "1"), ("Tag", "1")]
 
 
 def test_a_write_only_collection_is_recorded_without_loading_it(

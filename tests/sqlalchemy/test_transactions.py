@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, ForeignKey, String, create_engine, insert, text
+from sqlalchemy import Connection, Engine, ForeignKey, String, create_engine, insert, text, update
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import (
@@ -18,7 +18,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from lifecycle import Lifecycle, post_persist, pre_persist, pre_remove
+from lifecycle import Lifecycle, post_persist, post_update, pre_persist, pre_remove
 from tests.sqlalchemy.conftest import Start
 
 
@@ -424,3 +424,46 @@ def test_statements_of_hooks_are_recorded_whenever_they_run(
         ["after_insert", "c", "p", "post_persist", "pre_persist"],
         ["c", "late pre_remove"],
     ]
+
+
+@pytest.mark.parametrize("moment", ["before_update", "after_insert", "after_update", "post_hook"])
+def test_a_statement_on_a_row_of_the_flush_itself_is_recorded_in_its_place(
+    moment: str, base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle
+) -> None:
+    """The log ends with what the table holds, whoever wrote last."""
+
+    class Node(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "nodes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(20))
+        path: Mapped[str | None] = mapped_column(String(20))
+
+    def write(connection: Connection, key: int) -> None:
+        table = Node.__table__
+        there = table.c.id == key
+        connection.execute(update(table).where(there).values(path="/1", name="statement"))
+
+    factory = start()
+    if moment == "post_hook":
+
+        @lifecycle.subscribe
+        @post_persist(Node)
+        @post_update(Node)
+        def hook(event: Any) -> None:
+            write(event.session.connection(), event.instance.id)
+
+    else:
+
+        @listens_for(Node, moment)
+        def listener(mapper: Any, connection: Connection, target: Any) -> None:
+            write(connection, target.id)
+
+    with factory.begin() as session:
+        session.add(Node(id=1, name="new"))
+    with factory.begin() as session:
+        session.get_one(Node, 1).name = "changed"
+    with factory() as session:
+        node = session.get_one(Node, 1)
+        held = {"id": 1, "name": node.name, "path": node.path}
+    (last, *_) = lifecycle.history.of(Node, 1)
+    assert lifecycle.history.as_of(Node, 1, last).values == held

@@ -8,7 +8,9 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, UOWTransaction
 
+from lifecycle.changes import Change
 from lifecycle.dispatch import call
+from lifecycle.equality import same
 from lifecycle.errors import LostAssignmentWarning, warn
 from lifecycle.mappers.aftermath import Happened
 from lifecycle.mappers.base import Services
@@ -56,24 +58,34 @@ class Flush:
         self.settled: Final = self._settling.settled
         self.caused: Final[dict[Connection, list[Written]]] = {}
         """What the database did by itself meanwhile, through foreign keys."""
+        self.meanwhile: Final[dict[Connection, list[Written]]] = {}
+        """What statements of late hooks and other listeners did in the middle of it."""
 
     @property
-    def is_writing(self) -> bool:
-        """Whether the unit of work is at it, and no late hook is running meanwhile.
+    def has_begun(self) -> bool:
+        """Whether the unit of work, or a listener in its midst, is at it.
 
         A flush that turns out to have nothing to write ends before it has a transaction, and
         nobody is told.
         """
-        return hasattr(self._context, "transaction") and not self._settling.in_hooks
+        return hasattr(self._context, "transaction")
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the unit of work is at it, and no late hook is running meanwhile."""
+        return self.has_begun and not self._settling.in_hooks
 
     def after(self, record: Record, aftermath: Aftermath) -> None:
-        """Run the post hooks on what was written, then record it, for each connection."""
+        """Record what was written, for each connection, then run the post hooks.
+
+        In this order, for the hooks may write to the same rows.
+        """
         done = self._outcomes.of(self._context)
+        if not self._services.suppression.audit:
+            self._record(done, record)
         if self._hooks_run:
             self._run_post_hooks(done)
             self._keep_for_later(done, aftermath)
-        if not self._services.suppression.audit:
-            self._record(done, record)
 
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
@@ -141,8 +153,32 @@ class Flush:
                 by_connection.setdefault(connection, []).append(written)
         for connection, caused in self.caused.items():
             by_connection[connection] = after_flush(by_connection.get(connection, []), caused)
+        for connection, others in self.meanwhile.items():
+            by_connection[connection] = _in_order(by_connection.get(connection, []), others)
         for connection, found in by_connection.items():
             record(connection, found)
+
+
+def _in_order(own: list[Written], others: list[Written]) -> list[Written]:
+    """What a flush did, with what statements in the middle of it did, to be replayed.
+
+    A statement that found a row as the flush has made it came after it.
+    """
+    known = {(one.entity, one.key): one for one in own}
+    before: list[Written] = []
+    after: list[Written] = []
+    for one in others:
+        of_flush = known.get((one.entity, one.key))
+        (after if of_flush is not None and _follows(one, of_flush) else before).append(one)
+    return [*before, *own, *after]
+
+
+def _follows(one: Written, of_flush: Written) -> bool:
+    return all(
+        isinstance(delta, Change) and isinstance(made, Change) and same(delta.old, made.new)
+        for name, delta in one.changes.items()
+        if (made := of_flush.changes.get(name)) is not None
+    )
 
 
 class WrittenValues:

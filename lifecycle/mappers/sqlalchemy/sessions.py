@@ -56,6 +56,16 @@ class InSession:
         self._group = self._group or current().group or uuid7()
         return self._group
 
+    @property
+    def in_flush(self) -> bool:
+        """Whether a flush is on its way, be it in a late hook or another listener."""
+        return self.flush is not None and self.flush.has_begun
+
+    def meanwhile(self, connection: Connection, written: list[Written]) -> None:
+        """Take what somebody's statement did in the middle of a flush."""
+        if self.flush is not None:
+            self.flush.meanwhile.setdefault(connection, []).extend(written)
+
     def caused(self, connection: Connection, written: list[Written]) -> None:
         """Take what the database did by itself when the unit of work wrote something."""
         if self.flush is not None:

@@ -41,6 +41,15 @@ class Scope(Protocol):
         """Whether the unit of work is writing, which is recorded as a flush."""
         ...
 
+    @property
+    def in_flush(self) -> bool:
+        """Whether a flush is on its way, be it in a late hook or another listener."""
+        ...
+
+    def meanwhile(self, connection: Connection, written: list[Written]) -> None:
+        """Take what somebody's statement did in the middle of a flush."""
+        ...
+
     def group(self) -> UUID:
         """What joins the revisions of the databases that one transaction writes to."""
         ...
@@ -170,8 +179,11 @@ class Statements:
             if watched.flushing is not None:
                 watched.flushing.caused(connection, list(written))
                 return
-            for some in chunks(written):
-                watched.transcript.write(connection, some)
+            if watched.scope is not None and watched.scope.in_flush:
+                watched.scope.meanwhile(connection, list(written))
+            else:
+                for some in chunks(written):
+                    watched.transcript.write(connection, some)
             self._capturing.tell_missed(running, result)
         except BaseException as error:
             self.doomed.doom(connection, called(statement, target_of(statement)), error)
