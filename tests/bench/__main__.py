@@ -5,6 +5,9 @@
   among   one change and its commit, in an empty session and among 50,000 clean objects
   update  session.execute(update(Model)) of 100,000 rows
   hooks   what asking for hooks costs where there are none, and ten of them (in memory)
+  documents
+          load 10,000 documents of mongoengine, save one, QuerySet.update all; with the log in
+          SQLite, and in memory, which shows what capturing alone costs
 
 How to read it. Every figure is a median of several rounds, and "±" is how far the middle half of
 them lies around it: two figures closer than that are the same. Where commits are many, it is for
@@ -32,7 +35,7 @@ from typing import Final
 
 import sqlalchemy
 
-from tests.bench import hooks
+from tests.bench import documents, hooks
 from tests.bench.contestants import CONTESTANTS, PEERS, Contestant
 from tests.bench.loads import LOADS
 from tests.bench.measuring import Figure, measure
@@ -43,6 +46,7 @@ from tests.servers import Unavailable
 DATABASES: Final = ("sqlite", "postgresql")
 HOOKS: Final = "hooks"
 HOOK_PARTS: Final = 2
+DOCUMENTS: Final = "documents"
 SMALLER: Final = 20
 """By how much --quick divides the sizes."""
 
@@ -98,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--load",
         action="append",
-        choices=(*LOADS, HOOKS),
+        choices=(*LOADS, HOOKS, DOCUMENTS),
         help="what to measure (default: all of it); may be repeated",
     )
     parser.add_argument(
@@ -125,7 +129,7 @@ def _rounds(text: str) -> int:
 
 
 def _figures(choice: argparse.Namespace, contestants: Sequence[Contestant]) -> Generator[Figure]:
-    names = choice.load or (*LOADS, HOOKS)
+    names = choice.load or (*LOADS, HOOKS, DOCUMENTS)
     loads = [load for name, load in LOADS.items() if name in names]
     if choice.quick:
         loads = [load.of(load.size // SMALLER) for load in loads]
@@ -135,9 +139,17 @@ def _figures(choice: argparse.Namespace, contestants: Sequence[Contestant]) -> G
     if not loads:
         on.clear()
     total = sum(len(those) * len(loads) * (rounds + 1) for those in on.values())
-    with progress(total + HOOK_PARTS * (HOOKS in names)) as tell:
+    total += HOOK_PARTS * (HOOKS in names)
+    total += documents.PARTS * (rounds + 1) * (DOCUMENTS in names)
+    with progress(total) as tell:
         if HOOKS in names:
             yield from hooks.figures(choice.quick, tell)
+        if DOCUMENTS in names:
+            size = documents.SIZE // SMALLER if choice.quick else documents.SIZE
+            try:
+                yield from documents.figures(size, rounds, tell)
+            except Unavailable as reason:
+                _say(f"documents are not measured: {reason}")
         for database, those in on.items():
             try:
                 yield from measure(database, those, loads, rounds, tell)

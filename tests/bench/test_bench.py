@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from tests.bench import __main__ as command
+from tests.bench import documents
 from tests.bench.__main__ import main
 from tests.bench.contestants import CONTESTANTS, Contestant, Keeper
 from tests.bench.loads import LOADS
@@ -153,3 +154,13 @@ def test_peers_are_imported_in_their_own_processes_only() -> None:
     root = Path(__file__).parent.parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_documents_are_measured_beside_mongoengine_alone() -> None:
+    """Everything the log is to have of them is in it, else it is an error."""
+    told: list[str] = []
+    found = list(documents.figures(20, 1, told.append))
+    assert len(told) == documents.PARTS * 2  # one round, and the one that warms up
+    assert {one.contestant for one in found} == {"plain", "in memory", "lifecycle"}
+    assert {one.what for one in found} == {*documents.REACH}
+    assert all(one.value > 0 for one in found)

@@ -21,7 +21,7 @@ from lifecycle.changes import ListEdit, Splice
 IDS = {name: ObjectId(f"{number:024x}") for number, name in enumerate("abc", 1)}
 
 
-class Part(mongoengine.EmbeddedDocument):
+class Piece(mongoengine.EmbeddedDocument):
     qty = fields.IntField(db_field="q")
 
 
@@ -38,7 +38,7 @@ class Item(mongoengine.Document):
     name = fields.StringField(db_field="n", unique=True)
     size = fields.IntField(db_field="s")
     tags = fields.ListField(fields.StringField())
-    part = fields.EmbeddedDocumentField(Part)
+    part = fields.EmbeddedDocumentField(Piece)
     meta = {"queryset_class": Quick}
 
 
@@ -49,7 +49,7 @@ class Other(mongoengine.Document):
 def made() -> None:
     """Make the three."""
     for number, (name, id) in enumerate(IDS.items(), 1):
-        Item(id=id, name=name, size=number, tags=["t"], part=Part(qty=number)).save()
+        Item(id=id, name=name, size=number, tags=["t"], part=Piece(qty=number)).save()
 
 
 def raw() -> Any:
