@@ -49,6 +49,10 @@ roll it back: an error of a post hook goes on to the caller, and the write is re
 What a post hook assigns to the document is not lost, but left for its next save. ``post_commit``
 comes right after the write, or with the commit when the write belongs to a transaction, that of a
 session that ``session.bind()`` has bound. ``post_rollback`` comes only with a transaction.
+``Document.update`` and ``modify`` are such flushes too; what only the server can work out is
+``UNKNOWN`` to their pre hooks, and what these set is set by the update. So is each document of a
+``QuerySet.insert``. No hook runs for what other methods of querysets and collections write, nor for
+what delete rules do to other documents by them.
 
 Order: hooks of base classes first, then as they were defined, then subscribers, then signals; a
 higher ``priority`` comes before all that.

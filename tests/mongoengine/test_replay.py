@@ -62,6 +62,8 @@ class Workload:
             self.replace_leaves,
             self.refer,
         ]
+        # nx-27017 loses the $unset of a path beside the $set of an id
+        self.nothing: list[None] = [None] if real else []
         self.bulk: list[Callable[[], Any]] = [
             self.insert,
             self.update_many,
@@ -241,7 +243,7 @@ class Workload:
         if document.leaf is None or self.random.random() < 0.2:
             document.leaf = self.random.choice([None, Leaf(number=self.number())])
         else:
-            document.leaf.text = self.random.choice([None, self.text()])
+            document.leaf.text = self.random.choice([*self.nothing, self.text()])
 
     def replace_leaves(self, document: Any) -> None:
         document.leaves = [Leaf(text=self.text(), number=n) for n in range(self.number() % 4)]

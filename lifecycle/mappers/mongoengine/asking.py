@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cache
 from inspect import signature
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import bson
 from bson import CodecOptions, ObjectId
@@ -51,35 +51,61 @@ class Taker(Protocol):
         ...
 
 
+_NEEDED: Final[Mapping[str, Set[str]]] = {
+    "bulk_write": {"requests"},
+    "delete_many": {"filter"},
+    "delete_one": {"filter"},
+    "find_one_and_delete": {"filter"},
+    "find_one_and_replace": {"filter", "replacement"},
+    "find_one_and_update": {"filter", "update"},
+    "insert_many": {"documents"},
+    "insert_one": {"document"},
+    "replace_one": {"filter", "replacement"},
+    "update_many": {"filter", "update"},
+    "update_one": {"filter", "update"},
+}
+"""What a method that writes cannot do without."""
+
+
 @cache
 def _signature(name: str) -> Any:
     return signature(getattr(Collection, name))
 
 
 def arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Son | None:
-    """The arguments of a method of a collection, by name; ``None`` when it does not take them."""
+    """The arguments of a method of a collection, by name.
+
+    ``None`` when it does not take them, or when another library has put a function of its own there
+    that does not tell which it takes.
+    """
     try:
         bound = _signature(name).bind(None, *args, **kwargs)
     except TypeError:
         return None
     given = dict(bound.arguments)
-    del given["self"]
-    return {**given, **given.pop("kwargs", {})}
+    given |= given.pop("kwargs", {})
+    given.pop("self", None)
+    return given if _NEEDED[name] <= given.keys() else None
 
 
 class Asked:
     """What was asked of a collection, and of what becomes of it whom to tell."""
 
-    def __init__(self, collection: Any, name: str, given: Son, taker: Taker) -> None:
+    def __init__(
+        self, collection: Any, name: str, given: Son, taker: Taker, call: Callable[[], Any]
+    ) -> None:
         self.collection = collection
         self.plain = _plain(collection)
         self.name = name
         self.given = given
         self.taker = taker
+        self._call = call
 
     def make(self, **changes: Any) -> Any:
         """Make the call, with some arguments changed."""
         try:
+            if not changes:
+                return self._call()
             return getattr(self.collection, self.name)(**{**self.given, **changes})
         except (ConnectionFailure, WriteConcernError) as error:
             self.taker.miss(f"{type(error).__name__} was raised, and it may be written or not")

@@ -91,18 +91,26 @@ class Bulk:
         parts = self._watchers.parts(self.cls, call, self._cause, self._bulk)
         for part in parts:
             part.check()
-        given = arguments(name, args, kwargs)
         takers: list[Taker] = [part for part in parts if part.mode == "rows"]
         takers += self.observers
         takers += self.followers if takers else []
         wholes = [part for part in parts if part.mode == "statement"]
-        if given is None or not (takers or wholes):
+
+        def make() -> Any:
             return getattr(collection, name)(*args, **kwargs)
+
+        if not (takers or wholes):
+            return make()
+        given = arguments(name, args, kwargs)
+        if given is None:
+            result = make()
+            Parts([*takers, *wholes]).miss("what it was called with cannot be told")
+            return result
         try:
             if takers:
-                result = capture(Asked(collection, name, given, Parts(takers)))
+                result = capture(Asked(collection, name, given, Parts(takers), make))
             else:
-                result = getattr(collection, name)(*args, **kwargs)
+                result = make()
         except Exception:
             if name.endswith(("_many", "bulk_write")):
                 for part in wholes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any, Final, TypeAlias
 
 __all__ = ["Listener", "Tapped", "tapped_document", "tapped_queryset", "target_of", "untapped"]
@@ -68,7 +67,6 @@ class Tapped:
         if name not in _WRITES:
             return found
 
-        @wraps(found)
         def write(*args: Any, **kwargs: Any) -> Any:
             if name == "aggregate" and target_of(args[0] if args else None) is None:
                 return found(*args, **kwargs)
