@@ -124,6 +124,21 @@ class TestPolicy:
             Unrecorded(("User",), "update of users", "bulk off", 2),
         )
 
+    def test_a_block_counts_for_the_statements_in_it(
+        self, base: Any, start: Start, lifecycle: Lifecycle
+    ) -> None:
+        """Before what the model says, and after what the statement says."""
+        user = user_model(base, audited(bulk="forbid"))
+        factory = started(start, user)
+        with factory.begin() as session, lifecycle.bulk("off"):
+            session.execute(update(user).values(name="x"))
+            rows = {"lifecycle_bulk": "rows"}
+            session.execute(update(user).values(name="y"), execution_options=rows)
+        with factory.begin() as session, pytest.raises(ForbiddenWrite):
+            session.execute(update(user).values(name="z"))
+        found = list(lifecycle.history.find(operation=Operation.UPDATE))
+        assert [one.changes["name"] for one in found] == [Change("x", "y")] * 2
+
     def test_a_call_has_the_last_word(self, base: Any, start: Start, lifecycle: Lifecycle) -> None:
         """An execution option counts for its statement alone."""
         user = user_model(base, audited(bulk="forbid"))

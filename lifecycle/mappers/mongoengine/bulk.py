@@ -15,7 +15,7 @@ from lifecycle.errors import (
     UnrecordedWriteWarning,
     warn,
 )
-from lifecycle.mappers.base import Services
+from lifecycle.mappers.base import Services, Writer
 from lifecycle.mappers.mongoengine.asking import Pair, Son
 from lifecycle.mappers.mongoengine.documents import DocumentModel, DocumentModels
 from lifecycle.mappers.mongoengine.fields import logged
@@ -45,7 +45,7 @@ class Part:
         self._model = models[0]
         self._by_class: Final = {model.cls._class_name: model for model in models}
         self._services = services
-        self._writer = services.recorder.open()
+        self._writer: Writer | None = None
         self._call = call
         self._cause = cause
         self.mode: Final = mode
@@ -97,6 +97,8 @@ class Part:
         if not written:
             return
         try:
+            if self._writer is None:
+                self._writer = self._services.recorder.open()
             self._writer.write(written)
         except Exception as error:
             kind = StoreError if isinstance(error, StoreError) else RecordingError
