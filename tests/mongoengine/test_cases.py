@@ -1,0 +1,301 @@
+"""Cases of saving, one by one: what of each edit is told to hooks and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mongoengine
+import pytest
+from mongoengine import fields, signals
+from mongoengine.queryset import QuerySet
+from pymongo.database import Database
+
+from lifecycle import ABSENT, Change, Lifecycle, post_persist, post_update, pre_persist, pre_update
+from lifecycle.changes import ListEdit, Splice
+
+
+class Knob(mongoengine.EmbeddedDocument):
+    size = fields.IntField(db_field="s")
+    marks = fields.DictField(db_field="m")
+
+
+class Dial(mongoengine.Document):
+    name = fields.StringField(db_field="n")
+    level = fields.IntField(default=5, db_field="l")
+    tags = fields.ListField(fields.StringField(), db_field="t")
+    rows = fields.ListField(fields.ListField(fields.IntField()))
+    extra = fields.DictField(db_field="x")
+    counts = fields.MapField(fields.IntField())
+    shelves = fields.MapField(fields.EmbeddedDocumentField(Knob))
+    knob = fields.EmbeddedDocumentField(Knob, db_field="k")
+    knobs = fields.EmbeddedDocumentListField(Knob, db_field="ks")
+    next = fields.ReferenceField("self")
+    lazy = fields.LazyReferenceField("self")
+    others = fields.ListField(fields.ReferenceField("self"))
+
+
+@pytest.fixture
+def dial(lifecycle: Lifecycle) -> Dial:
+    """One loaded from the database."""
+    Dial(
+        name="a",
+        tags=["b", "a"],
+        rows=[[1], [2, 3]],
+        extra={"x": 1, "deep": {"list": [1, {"y": 2}]}},
+        counts={"one": 1},
+        shelves={"top": Knob(size=1)},
+        knob=Knob(size=1, marks={"k": 1}),
+        knobs=[Knob(size=1), Knob(size=2)],
+    ).save()
+    return Dial.objects.get()
+
+
+def plus(dial: Dial) -> None:
+    dial.tags += ["c"]
+
+
+EDITS: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
+    ("nothing", lambda d: None, {}),
+    ("the same value", lambda d: setattr(d, "name", "a"), {}),
+    ("there and back", lambda d: (setattr(d, "name", "x"), setattr(d, "name", "a")), {}),
+    ("reading everything", lambda d: [getattr(d, name) for name in d], {}),
+    ("a scalar", lambda d: setattr(d, "name", "x"), {"name": Change("a", "x")}),
+    ("a value removed", lambda d: setattr(d, "name", None), {"name": Change("a", ABSENT)}),
+    ("None where there is a default", lambda d: setattr(d, "level", None), {}),
+    ("+=", plus, {"tags": ListEdit((Splice(2, (), ("c",)),))}),
+    ("append", lambda d: d.tags.append("c"), {"tags": ListEdit((Splice(2, (), ("c",)),))}),
+    ("item", lambda d: d.tags.__setitem__(1, "z"), {"tags.1": Change("a", "z")}),
+    ("sort", lambda d: d.tags.sort(), {"tags": Change(["b", "a"], ["a", "b"])}),
+    ("item of a list in a list", lambda d: d.rows[1].__setitem__(0, 9), {"rows.1.0": Change(2, 9)}),
+    ("key", lambda d: d.extra.__setitem__("x", 2), {"extra.x": Change(1, 2)}),
+    ("new key", lambda d: d.extra.setdefault("z", 2), {"extra.z": Change(ABSENT, 2)}),
+    ("key gone", lambda d: d.extra.pop("x"), {"extra.x": Change(1, ABSENT)}),
+    ("update", lambda d: d.extra.update(x=3), {"extra.x": Change(1, 3)}),
+    (
+        "deep inside",
+        lambda d: d.extra["deep"]["list"][1].__setitem__("y", 3),
+        {"extra.deep.list.1.y": Change(2, 3)},
+    ),
+    ("map", lambda d: d.counts.__setitem__("two", 2), {"counts.two": Change(ABSENT, 2)}),
+    (
+        "embedded in a map",
+        lambda d: setattr(d.shelves["top"], "size", 2),
+        {"shelves.top.size": Change(1, 2)},
+    ),
+    ("embedded", lambda d: setattr(d.knob, "size", 2), {"knob.size": Change(1, 2)}),
+    (
+        "dict in embedded",
+        lambda d: d.knob.marks.__setitem__("k", 2),
+        {"knob.marks.k": Change(1, 2)},
+    ),
+    (
+        "embedded in a list",
+        lambda d: setattr(d.knobs[1], "size", 3),
+        {"knobs.1.size": Change(2, 3)},
+    ),
+    (
+        "filter().update()",
+        lambda d: d.knobs.filter(size=2).update(size=3),
+        {"knobs.1.size": Change(2, 3)},
+    ),
+    (
+        "create",
+        lambda d: d.knobs.create(size=3),
+        {"knobs": ListEdit((Splice(2, (), ({"size": 3, "marks": {}},)),))},
+    ),
+    (
+        "remove",
+        lambda d: d.knobs.remove(d.knobs[0]),
+        {"knobs": ListEdit((Splice(0, ({"size": 1, "marks": {}},), ()),))},
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "edit", "expected"), EDITS, ids=[case for case, *_ in EDITS])
+def test_what_an_edit_changes_is_recorded(
+    dial: Dial, records: Any, case: str, edit: Callable[[Any], Any], expected: dict[str, Any]
+) -> None:
+    """By path and element, in attribute names, as edits where that is smaller; else nothing."""
+    records()
+    edit(dial)
+    dial.save()
+    assert [dict(record.changes) for record in records()] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(("case", "edit", "expected"), EDITS, ids=[case for case, *_ in EDITS])
+def test_hooks_are_told_the_same_before_and_after_an_edit_is_written(
+    lifecycle: Lifecycle,
+    dial: Dial,
+    case: str,
+    edit: Callable[[Any], Any],
+    expected: dict[str, Any],
+) -> None:
+    """And nothing when nothing is going to change."""
+    told: list[Any] = []
+
+    @lifecycle.subscribe
+    @pre_update(Dial)
+    @post_update(Dial)
+    def note(event: Any) -> None:
+        told.append((str(event.moment), dict(event.changes)))
+
+    edit(dial)
+    dial.save()
+    assert [moment for moment, _ in told] == (["pre_update", "post_update"] if expected else [])
+    if expected:
+        assert told[0][1] == told[1][1]
+        assert {path.split(".")[0] for path in told[0][1]} == {
+            path.split(".")[0] for path in expected
+        }
+
+
+def test_a_field_deleted_goes_back_to_its_default(dial: Dial, records: Any) -> None:
+    """mongoengine assigns it."""
+    dial.level = 9
+    dial.save()
+    records()
+    del dial.level
+    dial.save()
+    assert dial.level == 5
+    assert [dict(record.changes) for record in records()] == [{"level": Change(9, 5)}]
+
+
+def test_references_of_every_kind_are_recorded_by_id(dial: Dial, records: Any) -> None:
+    """Nothing is loaded for it; what happens to the other document is nothing to the owner."""
+    other = Dial(name="other").save()
+    records()
+    dial.next, dial.lazy, dial.others = other, other, [other]
+    dial.save()
+    (record,) = records()
+    assert dict(record.changes) == {
+        "next": Change(ABSENT, other.id),
+        "lazy": Change(ABSENT, other.id),
+        "others": Change([], [other.id]),
+    }
+    found = Dial.objects.get(id=dial.id)
+    found.next.name = "changed"
+    assert found.lazy.fetch().name == "other"
+    found.save()
+    assert records() == []
+    found.next.save()
+    assert [record.key for record in records()] == [str(other.id)]
+
+
+def test_a_handler_that_raises_before_the_write_keeps_it_from_being_made(
+    dial: Dial, records: Any
+) -> None:
+    """mongoengine's own signals do what they did."""
+
+    def fail(sender: object, **kwargs: object) -> None:
+        raise ValueError("a handler of pre_save")
+
+    records()
+    dial.name = "x"
+    with signals.pre_save.connected_to(fail), pytest.raises(ValueError, match="a handler"):
+        dial.save()
+    assert records() == []
+    assert Dial.objects.get().name == "a"
+    dial.save()
+    assert len(records()) == 1
+
+
+def test_what_someone_else_has_deleted_is_told_as_the_insert_it_turned_out_to_be(
+    lifecycle: Lifecycle, dial: Dial, mongo: Database[Any]
+) -> None:
+    """Before the write it looks like an update."""
+    told: list[str] = []
+
+    @lifecycle.subscribe
+    @pre_persist(Dial)
+    @pre_update(Dial)
+    @post_persist(Dial)
+    @post_update(Dial)
+    def note(event: Any) -> None:
+        told.append(str(event.moment))
+
+    mongo["dial"].delete_many({})
+    dial.name = "x"
+    dial.save()
+    assert told == ["pre_update", "post_persist"]
+
+
+def test_a_save_without_validation_has_its_hooks(lifecycle: Lifecycle, records: Any) -> None:
+    """Only clean() and validation are left out."""
+
+    @lifecycle.subscribe
+    @pre_persist(Dial)
+    def name_it(event: Any) -> None:
+        event.instance.name = "hooked"
+
+    Dial(level=1).save(validate=False)
+    assert Dial.objects.get().name == "hooked"
+    assert records()[0].changes["name"] == Change(ABSENT, "hooked")
+
+
+# --- classes of every kind ------------------------------------------------------------------
+
+
+class Choosy(QuerySet):
+    def named(self) -> Any:
+        return self.filter(name__ne=None)
+
+
+class Odd(mongoengine.Document):
+    """With options that change what mongoengine does."""
+
+    name = fields.StringField(db_field="n")
+    meta = {
+        "queryset_class": Choosy,
+        "collection": "odd_ones",
+        "strict": False,
+        "ordering": ["-name"],
+        "indexes": ["name"],
+        "auto_create_index": False,
+        "index_background": True,
+        "cascade": True,
+    }
+
+
+class Open(mongoengine.DynamicDocument):
+    name = fields.StringField()
+
+
+def test_a_class_with_options_and_its_own_querysets_is_hooked_and_recorded(
+    lifecycle: Lifecycle, records: Any, mongo: Database[Any]
+) -> None:
+    """Its querysets, collection and order are its own, and unknown fields stay where they are."""
+    mongo["odd_ones"].insert_one({"n": "a", "unknown": 1})
+    odd = Odd.objects.named().get()
+    odd.name = "b"
+    odd.save()
+    assert mongo["odd_ones"].find_one({}, {"_id": 0}) == {"n": "b", "unknown": 1}
+    (record,) = records()
+    assert (record.entity, dict(record.changes)) == ("Odd", {"name": Change("a", "b")})
+    odd.delete()
+    assert records()[0].changes["unknown"] == Change(1, ABSENT)
+
+
+def test_hooks_of_a_dynamic_document_may_set_any_field(lifecycle: Lifecycle, records: Any) -> None:
+    """Declared or not."""
+
+    @lifecycle.subscribe
+    @pre_persist(Open)
+    @pre_update(Open)
+    def color(event: Any) -> None:
+        event.instance.color = "red" if event.operation == "insert" else "blue"
+
+    one = Open(name="x").save()
+    one.name = "y"
+    one.save()
+    assert Open.objects.get().color == "blue"
+    assert [record.changes["color"] for record in records()] == [
+        Change(ABSENT, "red"),
+        Change("red", "blue"),
+    ]
+
+
+def test_installing_connects_nothing_to_the_signals_of_mongoengine(lifecycle: Lifecycle) -> None:
+    """A receiver of its delete signals would make a delete of many one of each."""
+    for name in signals.__all__:
+        assert not getattr(signals, name).receivers
