@@ -120,13 +120,32 @@ def test_every_question_to_the_history_has_an_answer(names: Names) -> None:
     run(code("never_alice_only_bob"), names)
     run(
         "record = next(lifecycle.history.of(User, 1))\n"
-        "when, id = record, record.revision.id\n"
+        "when, id, at = record, record.revision.id, record.at\n"
         "session = Session()\n"
         "user = session.get(User, 1)\n",
         names,
     )
     run(code("history.snapshot"), names)
     run("assert list(history.of(user)) == list(history.of(User, 1)) != []", names)
+
+
+def test_changes_are_put_back_as_the_readme_shows(names: Names) -> None:
+    """A preview, what it prints, and each verb."""
+    run(code("never_alice_only_bob"), names)
+    printed = run(code("restore.preview"), names)
+    assert printed in [block for language, block in BLOCKS if language == "text"]
+    run(
+        "with Session.begin() as session:\n"
+        "    session.add(User(id=2, name='Dora'))\n"
+        "with Session.begin() as session:\n"
+        "    session.delete(session.get(User, 2))\n"
+        "version = list(lifecycle.history.of(User, 1))[-1]\n",
+        names,
+    )
+    run(code("restore.undelete"), names)
+    with names["Session"]() as session:
+        found = {user.id: user.name for user in session.query(names["User"])}
+    assert found == {1: "Eve", 2: "Dora"}
 
 
 def test_documents_install_as_the_readme_says(names: Names) -> None:
