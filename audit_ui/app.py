@@ -18,7 +18,7 @@ from audit_ui.mount import BelowMount
 from audit_ui.routes import Pages
 from audit_ui.search import parse
 from audit_ui.site import Site
-from lifecycle.audit.store import AuditStore
+from lifecycle.audit.store import AuditStore, Limited
 from lifecycle.errors import ConfigurationError
 
 __all__ = ["HasStore", "create_app"]
@@ -42,6 +42,7 @@ def create_app(
     frame_ancestors: str = "'none'",
     record_exports: bool = True,
     views: Mapping[str, str] | None = None,
+    patience: float = 5.0,
 ) -> ASGIApp:
     """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
 
@@ -54,14 +55,17 @@ def create_app(
     An export is recorded in the store before it begins, and refused when it cannot be;
     ``record_exports=False`` is for a store that can only be read: only the logger
     ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
-    ``{"Deleted today": "operation:delete since:24h"}``.
+    ``{"Deleted today": "operation:delete since:24h"}``. ``patience`` is how many seconds a page may
+    keep the database busy with one question before that is stopped and the page says so.
 
     Raises ``ConfigurationError`` when nothing says who may look, when there is no store, and for a
     view that is no search.
     """
     gate = Gate(access, local_only)
+    store = _store_of(lifecycle)
     site = Site(
-        _store_of(lifecycle),
+        store.within(patience) if isinstance(store, Limited) else store,
+        store,
         title,
         record_exports,
         getattr(lifecycle, "coverage", None),

@@ -73,7 +73,7 @@ class Embedded:
         entity, key = self._subject(target, identity)
         store = self._lifecycle.store
         page = store.page(Query(entity=entity, key=key), limit=limit)
-        site = Site(store, "")
+        site = Site(store, store, "")
         html = site.templates.get_template("fragment.html").render(
             links=self._links, entity=entity, key=key, records=page.records, more=page.next
         )

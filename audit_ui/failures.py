@@ -13,7 +13,7 @@ from starlette.responses import Response
 from audit_ui.errors import Mistake
 from audit_ui.links import JSON
 from audit_ui.site import Site
-from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
+from lifecycle.errors import QuestionTooSlow, StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["Failures"]
 
@@ -29,6 +29,11 @@ _STORE_FAILURES: Final[dict[type[Exception], tuple[str, str]]] = {
         "The audit store has no tables yet",
         "The application's database is there, the tables of the history are not. "
         "Create them once with lifecycle.create_tables(engine), or by a migration.",
+    ),
+    QuestionTooSlow: (
+        "This question takes too long",
+        "It was stopped, so that it holds up nobody else. Narrow it: a more recent time, "
+        "a shorter one, an entity, or one key.",
     ),
     StoreError: (
         "The audit store could not answer",

@@ -81,9 +81,10 @@ def _json_link(request: Request) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The pages of one store."""
+    """The pages of one store; ``unhurried`` is the store without a limit, for what takes long."""
 
     store: AuditStore
+    unhurried: AuditStore
     title: str
     record_exports: bool = True
     coverage: Callable[[], Coverage] | None = None

@@ -15,6 +15,7 @@
     ├── RecordingError            a write could not be recorded truthfully
     │   └── EncodingError         a value has no exact representation in the log
     ├── StoreError                the audit store cannot do what was asked
+    │   ├── QuestionTooSlow       a question took longer than it was given
     │   ├── StoreUnreachable      no connection to it
     │   └── TablesMissing         it is there, its tables are not
     ├── EvidenceError             a seal cannot be made, or what it covers cannot be read
@@ -49,6 +50,7 @@ __all__ = [
     "LifecycleWarning",
     "LostAssignmentWarning",
     "LostEditWarning",
+    "QuestionTooSlow",
     "RecordingError",
     "RestoreConflict",
     "StoreError",
@@ -111,6 +113,10 @@ class EncodingError(RecordingError):
 
 class StoreError(LifecycleError):
     """The audit store cannot do what was asked of it."""
+
+
+class QuestionTooSlow(StoreError):
+    """The audit store was asked a question that took longer than it was given."""
 
 
 class StoreUnreachable(StoreError):

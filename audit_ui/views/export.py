@@ -53,7 +53,7 @@ def _export(
     newest = site.store.page(Query(), limit=1).records
     upto = newest[0].position if newest else _NOTHING
     note_export(site, request.scope.get("user"), form, render(filters))
-    found = site.store.scan(replace(query, upto=upto))
+    found = site.unhurried.scan(replace(query, upto=upto))
     if sieve is not None:
         found = filter(sieve, found)
     name = f"history-{site.now():%Y%m%dT%H%M%SZ}.{form}"

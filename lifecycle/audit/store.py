@@ -16,7 +16,7 @@ from uuid import UUID
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.changes import Operation
 
-__all__ = ["AuditStore", "Entry", "Feed", "Page", "Query"]
+__all__ = ["AuditStore", "Entry", "Feed", "Limited", "Page", "Query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,4 +172,13 @@ class AuditStore(Protocol):
 
     def check(self) -> None:
         """Return if the store can be read, else raise ``StoreUnreachable`` or ``TablesMissing``."""
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A store whose questions can be given a time, as those of a web page should be."""
+
+    def within(self, seconds: float) -> AuditStore:
+        """The same store, where a statement that takes longer raises ``QuestionTooSlow``."""
         ...

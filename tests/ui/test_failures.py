@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from starlette.testclient import TestClient
 
+import audit_ui
 from lifecycle.audit.stores.memory import MemoryStore
-from lifecycle.errors import StoreError, StoreUnreachable, TablesMissing
+from lifecycle.errors import QuestionTooSlow, StoreError, StoreUnreachable, TablesMissing
 from tests.ui.conftest import Log, insert
 
 Browse = Callable[..., TestClient]
@@ -94,3 +95,29 @@ def test_a_store_that_fails_is_a_503_in_words(
         assert client.get("/-/health").status_code == 503
     assert len(caplog.records) == 6
     assert all(record.exc_info for record in caplog.records)
+
+
+class SlowStore(MemoryStore):
+    """A store whose questions take long, unless nobody gave them a time."""
+
+    def within(self, seconds: float) -> MemoryStore:
+        limited = MemoryStore()
+
+        def page(*asked: Any, **more: Any) -> Any:
+            raise QuestionTooSlow(f"not within {seconds:g} seconds")
+
+        limited.page = page  # type: ignore[method-assign]
+        return limited
+
+
+def test_a_page_that_takes_too_long_is_stopped_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With how to narrow it; the host says how long is too long."""
+    app = audit_ui.create_app(SlowStore(), access=lambda *asked: True, patience=0.25)
+    with TestClient(app) as client, caplog.at_level(logging.ERROR, "audit_ui"):
+        response = client.get("/?since=2001-01-01")
+    assert response.status_code == 503
+    assert "This question takes too long" in response.text
+    assert "a more recent time" in response.text
+    assert "not within 0.25 seconds" in str(caplog.records[0].exc_info)

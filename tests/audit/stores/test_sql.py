@@ -10,7 +10,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    TextClause,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
@@ -18,7 +28,7 @@ from lifecycle.audit.records import Position
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.sql import SqlStore, audit_tables
 from lifecycle.changes import Change, ChangeSet
-from lifecycle.errors import ConfigurationError, StoreUnreachable, TablesMissing
+from lifecycle.errors import ConfigurationError, QuestionTooSlow, StoreUnreachable, TablesMissing
 from lifecycle.testing.store_contract import NOON, a_record, a_revision, append
 from tests.statements import statements
 
@@ -362,3 +372,34 @@ def test_a_password_is_never_shown(url: str) -> None:
 
     assert "s3cret" not in store.url + repr(store)
     assert "***" in store.url or "password=hidden" in store.url
+
+
+# --- limits ---------------------------------------------------------------------------------
+
+
+def taking(seconds: float, store: SqlStore) -> TextClause:
+    """A statement that takes about so long, or longer."""
+    ways = {"postgresql": f"SELECT pg_sleep({seconds})", "mysql": f"SELECT SLEEP({seconds})"}
+    counting = (
+        f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < "
+        f"{int(seconds * 10_000_000)}) SELECT max(n) FROM c"
+    )
+    return text(ways.get(store.engine.dialect.name, counting))
+
+
+def test_a_question_that_takes_too_long_is_stopped(store: SqlStore) -> None:
+    """After so many seconds, with an error of its own; the connection is as it was before."""
+    append(store, a_revision(), {})
+    limited = store.within(0.05)
+    with pytest.raises(QuestionTooSlow, match=r"within 0\.05 seconds"), limited._transaction() as c:
+        c.execute(taking(5, store))
+    assert len(limited.page(Query())) == 1
+    assert len(store.page(Query())) == 1
+
+
+def test_a_limit_is_for_the_store_it_was_asked_of(store: SqlStore) -> None:
+    """Others on the same connections take the time they need."""
+    append(store, a_revision(), *({"key": str(n)} for n in range(300)))
+    assert len(store.within(0.02).page(Query(), limit=5)) == 5
+    with store._transaction() as connection:
+        connection.execute(taking(0.03, store))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.ledger import SqlLedger
+from lifecycle.audit.stores.sql.limiting import limited
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
@@ -62,6 +64,7 @@ class SqlStore:
     def __init__(self, engine_or_url: Engine | URL | str, *, schema: str | None = None) -> None:
         self.engine: Final[Engine] = opened(engine_or_url)
         self._owns_engine = self.engine is not engine_or_url
+        self._seconds: float | None = None
         self.tables: Final = audit_tables(schema)
         self._statements = Statements(self.tables, self.engine.dialect.name)
         self._feeding = Feeding(self.tables, self.engine)
@@ -106,6 +109,17 @@ class SqlStore:
     def ledger(self) -> SqlLedger:
         """Where the evidence of this log is kept."""
         return SqlLedger(self.tables, self.engine, self._feeding, self._transaction)
+
+    def within(self, seconds: float) -> SqlStore:
+        """The same store, where a statement that takes longer raises ``QuestionTooSlow``.
+
+        SQLite gives each question that time as a whole. The store that was asked is not limited,
+        and is the one to close.
+        """
+        found = copy(self)
+        found._seconds = seconds
+        found._owns_engine = False
+        return found
 
     def close(self) -> None:
         """Close the connections of a store that was given by its URL; it opens them anew."""
@@ -290,7 +304,11 @@ class SqlStore:
                 "check that it runs, and the URL's host, port, database, user and password"
             ) from error
         with self._explaining(), connection, connection.begin():
-            yield connection
+            if self._seconds is None:
+                yield connection
+                return
+            with limited(connection, self._seconds):
+                yield connection
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
