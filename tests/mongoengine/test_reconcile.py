@@ -435,7 +435,7 @@ class Tally(mongoengine.Document):
     meta = {"collection": "tally"}
 
 
-ROUNDS = int(os.environ.get("LIFECYCLE_TEST_KILLS", "4"))
+ROUNDS = int(os.environ.get("LIFECYCLE_TEST_KILLS", "3"))
 
 
 def test_a_killed_process_loses_nothing(
