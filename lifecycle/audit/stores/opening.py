@@ -23,7 +23,10 @@ def opened(store: Any) -> AuditStore:
 
     Raises ``ConfigurationError`` for anything else, and when its driver is not installed.
     """
-    return store if isinstance(store, AuditStore) else opened_store(store)
+    # A pymongo Database has every attribute there is, which before Python 3.12 makes it a store.
+    if isinstance(store, AuditStore) and not _is_mongodb(store):
+        return store
+    return opened_store(store)
 
 
 def opened_store(database: Any) -> DatabaseStore:
