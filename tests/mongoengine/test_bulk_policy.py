@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import mongoengine
@@ -521,6 +522,7 @@ def test_a_collection_stays_what_it_was(collections: tuple[Any, Any]) -> None:
     assert given == raw()
     assert hash(given) == hash(real)
     assert repr(given) == repr(real)
+    assert copy(given) == real
     assert (given.name, given.full_name, given.database) == (
         real.name,
         real.full_name,

@@ -63,6 +63,8 @@ class Tapped:
         return Tapped(self.collection.with_options(*args, **kwargs), self.listener)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which Python asks for, also while it makes a copy of this
+            raise AttributeError(name)
         found = getattr(self.collection, name)
         if name not in _WRITES:
             return found
