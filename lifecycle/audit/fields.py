@@ -11,7 +11,7 @@ from lifecycle.audit.records import Record
 from lifecycle.audit.replaying import may_have_changed
 from lifecycle.changes import ChangeSet, Operation, same, split_path, value_at
 from lifecycle.errors import ConflictError
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN
+from lifecycle.markers import ABSENT, UNKNOWN, is_hidden
 
 __all__ = ["FieldValue", "field_values"]
 
@@ -64,7 +64,7 @@ def field_values(records: Iterable[Record], name: str) -> list[FieldValue]:
 
 
 def _is_still(before: Any, after: Any, record: Record, name: str) -> bool:
-    if after is UNKNOWN or after is MASKED:
+    if is_hidden(after):
         touched = record.operation is Operation.BULK or record.changes.touches(name)
         return before is after and not touched
     return same(before, after)

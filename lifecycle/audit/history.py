@@ -20,7 +20,7 @@ from lifecycle.audit.store import AuditStore, Entry, Page, Query
 from lifecycle.changes import ChangeSet, Operation, diff
 from lifecycle.errors import HistoryError, UnknownRevision
 from lifecycle.keys import key_text
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN
+from lifecycle.markers import ABSENT, UNKNOWN, is_hidden
 from lifecycle.relations import Relation
 
 __all__ = ["FieldValue", "History", "Names", "State", "When", "literal_key"]
@@ -521,7 +521,7 @@ def _refuse_untold(state: State, fields: Iterable[str], name: str) -> None:
     """Raise ``HistoryError`` when a state does not tell what a relationship goes by."""
     for field in fields:
         value = state.values.get(field, ABSENT if state.complete else UNKNOWN)
-        if value is UNKNOWN or value is MASKED:
+        if is_hidden(value):
             raise HistoryError(
                 f"where {name!r} led to cannot be told: the log does not hold {field!r} of "
                 f"{state.entity} {state.key} as it was then; record the field, or ask about "

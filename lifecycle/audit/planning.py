@@ -14,7 +14,7 @@ from lifecycle.audit.records import Record
 from lifecycle.changes import ChangeSet, Delta, Operation, SetEdit, diff, same, split_path, value_at
 from lifecycle.deltas import Change
 from lifecycle.errors import ConflictError, HistoryError
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Marker
+from lifecycle.markers import ABSENT, UNKNOWN, Marker, is_hidden
 from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Site, Step, Values
 
 __all__ = ["Chosen", "Goal", "Planner", "Since"]
@@ -129,7 +129,7 @@ class Planner:
         for name, value in values.items():
             if name in shape.generated or not self._chosen(goal.entity, goal.key, name):
                 continue
-            if value is MASKED or value is UNKNOWN or name in shape.hidden:
+            if is_hidden(value) or name in shape.hidden:
                 if name not in shape.required:
                     self.notes.append(
                         f"{goal.entity} {goal.key} comes back without {name}, which the log does "
@@ -152,7 +152,7 @@ class Planner:
             value = left.get(name, ABSENT)
             if shape is not None:
                 value = _aligned(shape, live, name, value)
-            hidden = value is MASKED or value is UNKNOWN
+            hidden = is_hidden(value)
             if hidden or name not in live or (shape and name in shape.kept | shape.generated):
                 continue
             if not _alike(live[name], value):
@@ -224,7 +224,7 @@ class Planner:
         for name, value in state.items():
             if name in shape.kept | shape.generated | shape.hidden:
                 continue
-            if value is UNKNOWN or value is MASKED:
+            if is_hidden(value):
                 continue
             value = _aligned(shape, live, name, value)
             if not self._chosen(goal.entity, goal.key, name):
@@ -302,7 +302,7 @@ def _by_field(changes: ChangeSet) -> dict[str, dict[str, Delta]]:
 
 
 def _is_untold(delta: Delta) -> bool:
-    return isinstance(delta, Change) and (delta.new is UNKNOWN or delta.new is MASKED)
+    return isinstance(delta, Change) and is_hidden(delta.new)
 
 
 def _effective(delta: Delta, live: Values, path: str) -> Delta:

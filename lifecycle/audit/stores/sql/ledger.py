@@ -11,12 +11,16 @@ from uuid import UUID
 
 from msgspec.structs import asdict, replace
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     Connection,
     Engine,
     Select,
+    Text,
     and_,
+    any_,
+    bindparam,
     delete,
     exists,
     false,
@@ -38,6 +42,7 @@ from lifecycle.audit.records import FeedPosition
 from lifecycle.audit.store import Entry as Stored
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.tables import AuditTables
+from lifecycle.audit.stores.texts import escaped, unescaped
 from lifecycle.errors import EvidenceError
 
 __all__ = ["SqlLedger"]
@@ -197,17 +202,31 @@ class SqlLedger(_Reading):
 
     def of_objects(self, entity: str, keys: Sequence[str]) -> list[Stored]:
         change = self._tables.change.c
-        columns = [change[name] for name in Stored._fields]
-        now = select(*columns).where(change.entity == entity, change.key.in_(keys))
-        formerly = select(*columns).where(change.entity == entity, change.former_key.in_(keys))
+        # Read as they are, past the types: there are many, and few have anything escaped.
+        columns = [type_coerce(change[name], NullType()) for name in Stored._fields]
+        named = select(*columns).where(change.entity == entity)
         with self._transaction() as connection:
-            found = [Stored(*row) for row in connection.execute(now)]
-            places = {(one.seq, one.n) for one in found}
-            for row in connection.execute(formerly):
-                if (row.seq, row.n) not in places:
-                    found.append(Stored(*row))
-        found.sort(key=itemgetter(0, 1))
-        return found
+            found = connection.execute(named.where(self._is_one_of(change.key, keys))).all()
+            places = {(row[0], row[1]) for row in found}
+            formerly = connection.execute(named.where(self._is_one_of(change.former_key, keys)))
+            rows: list[Any] = [*found, *(row for row in formerly if (row[0], row[1]) not in places)]
+        entries = [Stored(*row) for row in rows]
+        entries.sort(key=itemgetter(0, 1))
+        return [
+            entry
+            if "\ue000" not in f"{entry.key}{entry.former_key}"
+            else entry._replace(
+                key=unescaped(entry.key),
+                former_key=entry.former_key and unescaped(entry.former_key),
+            )
+            for entry in entries
+        ]
+
+    def _is_one_of(self, column: Column[Any], keys: Sequence[str]) -> ColumnElement[bool]:
+        if self._engine.dialect.name != "postgresql":
+            return column.in_(keys)
+        given = [escaped(key) for key in keys]  # as one value, not as so many
+        return type_coerce(column, Text()) == any_(bindparam(None, given, ARRAY(Text())))
 
     def keys(self, entity: str, after: str | None, limit: int) -> list[str]:
         change = self._tables.change.c
