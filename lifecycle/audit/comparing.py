@@ -67,6 +67,8 @@ class Live(Protocol):
     def place(self) -> str: ...
     @property
     def rows(self) -> Iterator[LiveRows] | None: ...
+    @property
+    def collections(self) -> tuple[tuple[str, str], ...]: ...
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -153,27 +155,46 @@ class _Comparing:
         with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/seen")) as seen:
             seen.execute("PRAGMA journal_mode = OFF")
             seen.execute("CREATE TABLE seen (entity, key, PRIMARY KEY (entity, key)) WITHOUT ROWID")
+            seen.execute(
+                "CREATE TABLE member (entity, name, key, member,"
+                " PRIMARY KEY (entity, name, key, member)) WITHOUT ROWID"
+            )
             whole = dict[str, None]()
+            collections = dict[str, set[str]]()
             for one in live:
                 if one.rows is None:
                     self._result.elsewhere.append(one.place)
                     continue
-                blurred = self._blurred(one.entity)
                 if one.is_whole:
                     whole[one.entity] = None
+                for entity, name in one.collections:
+                    collections.setdefault(entity, set()).add(name)
                 for rows in one.rows:
-                    self._rows(one, rows, blurred)
-                    if one.is_whole:
-                        keys = [(one.entity, written.key) for written in rows.written]
-                        seen.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", keys)
-                        self._result.objects += len(keys)
+                    self._rows(one, rows)
+                    self._remember(one, rows.written, seen)
                     self._result.rows += len(rows.written)
                     self._progress(len(rows.written))
             for entity in whole:
                 if not self._blurred(entity):
-                    self._missing(entity, seen)
+                    self._missing(entity, collections.get(entity, set()), seen)
         self._flush()
         return self._result
+
+    def _remember(self, live: Live, written: list[Written], seen: sqlite3.Connection) -> None:
+        """Note what was there, on disk."""
+        if live.is_whole:
+            keys = [(live.entity, one.key) for one in written]
+            seen.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", keys)
+            self._result.objects += len(keys)
+        members = [
+            (one.entity, path, one.key, member)
+            for one in written
+            if live.collections
+            for path, delta in one.changes.items()
+            if isinstance(delta, SetEdit)
+            for member in delta.added
+        ]
+        seen.executemany("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", members)
 
     def _blurred(self, entity: str) -> bool:
         """Whether statements were recorded that do not tell which objects they changed."""
@@ -182,28 +203,47 @@ class _Comparing:
 
     # what is there
 
-    def _rows(self, live: Live, rows: LiveRows, blurred: bool) -> None:
+    def _rows(self, live: Live, rows: LiveRows) -> None:
         """Compare some rows; what differs is read again, between two looks at the log."""
-        states = self._states(live.entity, [one.key for one in rows.written])
-        doubtful = {
-            one.key for one in rows.written if self._difference(live, one, states) is not None
-        }
-        if not doubtful or blurred:
-            self._result.unknown += len(doubtful)
-            return
+        doubtful = self._doubtful(live, rows.written)
+        for entity in {entity for entity, _ in doubtful}:
+            if self._blurred(entity):
+                self._result.unknown += sum(1 for one in doubtful if one[0] == entity)
+                doubtful = {one for one in doubtful if one[0] != entity}
         for _ in range(5):
-            states = self._states(live.entity, sorted(doubtful))
-            again = [one for one in rows.again() if one.key in doubtful]
-            later = self._states(live.entity, sorted(doubtful))
-            moved = {key for key in doubtful if _last(states, key) != _last(later, key)}
+            if not doubtful:
+                return
+            states = self._all_states(doubtful)
+            again = [one for one in rows.again() if (one.entity, one.key) in doubtful]
+            later = self._all_states(doubtful)
+            moved = {
+                one
+                for one in doubtful
+                if _last(states[one[0]], one[1]) != _last(later[one[0]], one[1])
+            }
             for one in again:
-                if one.key not in moved:
-                    found = self._difference(live, one, states)
+                if (one.entity, one.key) not in moved:
+                    found = self._difference(live, one, states[one.entity])
                     if found is not None:
                         self._found(*found, one)
             doubtful = moved
-            if not doubtful:
-                return
+
+    def _doubtful(self, live: Live, written: list[Written]) -> set[tuple[str, str]]:
+        """The objects that are not as the log has them, by entity and key."""
+        states = self._all_states({(one.entity, one.key) for one in written})
+        return {
+            (one.entity, one.key)
+            for one in written
+            if self._difference(live, one, states[one.entity]) is not None
+        }
+
+    def _all_states(
+        self, objects: Iterable[tuple[str, str]]
+    ) -> dict[str, dict[str, _State | None]]:
+        keys: dict[str, list[str]] = {}
+        for entity, key in objects:
+            keys.setdefault(entity, []).append(key)
+        return {entity: self._states(entity, found) for entity, found in keys.items()}
 
     def _states(self, entity: str, keys: Sequence[str]) -> dict[str, _State | None]:
         """What the log has of some objects; ``None`` for those that are gone by it."""
@@ -313,23 +353,40 @@ class _Comparing:
 
     # what should be there
 
-    def _missing(self, entity: str, seen: sqlite3.Connection) -> None:
-        """Objects that the log has and the database has not."""
+    def _missing(self, entity: str, collections: set[str], seen: sqlite3.Connection) -> None:
+        """Objects, and members of collections, that the log has and the database has not."""
         after: str | None = None
         while keys := self._ledger.keys(entity, after, _KEYS):
             marks = ", ".join("?" * len(keys))
             query = f"SELECT key FROM seen WHERE entity = ? AND key IN ({marks})"
             there = {key for (key,) in seen.execute(query, (entity, *keys))}
-            gone = [key for key in keys if key not in there]
-            for key, state in self._states(entity, gone).items():
+            wanted = keys if collections else [key for key in keys if key not in there]
+            for key, state in self._states(entity, wanted).items():
                 # What has changed since the comparison began may have come after it passed.
-                if state is not None and (state.last.seq, state.last.n) <= self._began:
-                    values = _values(state)
+                if state is None or (state.last.seq, state.last.n) > self._began:
+                    continue
+                values = _values(state)
+                if key not in there:
                     changes: dict[str, Delta] = {
                         join_path(name): Change(value, ABSENT) for name, value in values.items()
                     }
                     self._tell("deleted", entity, key, (), ChangeSet(changes, Operation.DELETE))
+                    continue
+                for name in collections:
+                    held = values.get(name)
+                    if held and not is_hidden(held):
+                        self._missing_members(entity, key, name, frozenset(held), seen)
             after = keys[-1]
+
+    def _missing_members(
+        self, entity: str, key: str, name: str, held: frozenset[str], seen: sqlite3.Connection
+    ) -> None:
+        query = "SELECT member FROM member WHERE entity = ? AND name = ? AND key = ?"
+        gone = held - {member for (member,) in seen.execute(query, (entity, join_path(name), key))}
+        if gone:
+            edit = SetEdit(added=frozenset(), removed=gone)
+            changes = ChangeSet({join_path(name): edit}, Operation.UPDATE)
+            self._tell("altered", entity, key, (name,), changes)
 
     # what is told
 

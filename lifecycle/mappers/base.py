@@ -151,6 +151,7 @@ class Live(NamedTuple):
 
     ``is_whole`` says that each row is an object, and not a part or a member of one;
     ``has_all`` that it has every field of it. Without ``rows`` it is not in the database at hand.
+    ``collections`` are those whose members its rows are: the entity and the name of each.
     """
 
     entity: str
@@ -158,6 +159,7 @@ class Live(NamedTuple):
     is_whole: bool
     has_all: bool
     rows: Iterator[LiveRows] | None
+    collections: tuple[tuple[str, str], ...] = ()
 
 
 class Mapper(Protocol):

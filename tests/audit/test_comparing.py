@@ -47,6 +47,7 @@ tagged = Table(
 class ComparedTag(ComparedBase):
     __tablename__ = "compared_tag"
     name: Mapped[str] = mapped_column(String(20), primary_key=True)
+    things: Mapped[list[ComparedThing]] = relationship(secondary=tagged, back_populates="tags")
 
 
 @audited(mask={"secret"}, exclude={"noise"})
@@ -60,7 +61,7 @@ class ComparedThing(ComparedBase):
     extra: Mapped[Any] = mapped_column(JSON, nullable=True)
     secret: Mapped[str | None] = mapped_column(String(50))
     noise: Mapped[int | None]
-    tags: Mapped[list[ComparedTag]] = relationship(secondary=tagged)
+    tags: Mapped[list[ComparedTag]] = relationship(secondary=tagged, back_populates="things")
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "thing"}
 
 
@@ -130,6 +131,7 @@ def test_what_was_written_past_the_log_is_found(world: World) -> None:
             "INSERT INTO compared_thing (id, kind, name) VALUES (77, 'thing', 'smuggled')",
             "INSERT INTO compared_tagged VALUES (1, 'old')",
             "DELETE FROM compared_tagged WHERE thing_id = 5",
+            "DELETE FROM compared_tagged WHERE thing_id = 10 AND tag_id = 'new'",
             "DELETE FROM compared_thing WHERE id = 5",
         ):
             connection.execute(text(statement))
@@ -140,7 +142,10 @@ def test_what_was_written_past_the_log_is_found(world: World) -> None:
         "altered past the log: ComparedThing 1: name",
         "altered past the log: ComparedThing 1: tags",
         "altered past the log: ComparedThing 10: power",
+        "altered past the log: ComparedThing 10: tags",
         "altered past the log: ComparedThing 20: price",
+        "altered past the log: ComparedTag new: things",
+        "altered past the log: ComparedTag old: things",
         "deleted past the log: ComparedThing 5",
         "inserted past the log: ComparedThing 77",
     }
@@ -148,7 +153,7 @@ def test_what_was_written_past_the_log_is_found(world: World) -> None:
     assert found.recorded == 0
 
     recorded = lifecycle.evidence.compare(record=True)
-    assert (recorded.found, recorded.recorded) == (6, 6)
+    assert (recorded.found, recorded.recorded) == (9, 9)
     assert told(lifecycle.evidence.compare()) == []
     [newest, *_] = lifecycle.history.of(ComparedThing, 20)
     assert (newest.cause, newest.revision.source) == (EXTERNAL, EXTERNAL)

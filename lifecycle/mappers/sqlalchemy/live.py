@@ -36,6 +36,7 @@ def live_tables(tables: Tables, engine: Engine) -> Iterator[Live]:
                 is_whole=recorded.is_whole,
                 has_all=False,
                 rows=_rows(recorded, engine) if is_here else None,
+                collections=recorded.collections,
             )
 
 

@@ -72,6 +72,11 @@ class RecordedTable(ReadTable, Protocol):
         """The models that its rows belong to, or whose collections they are members of."""
         ...
 
+    @property
+    def collections(self) -> tuple[tuple[str, str], ...]:
+        """The entity and name of each collection that its rows are members of."""
+        ...
+
     def written(
         self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
     ) -> Iterator[Written]:
@@ -171,6 +176,7 @@ class _Objects:
         faults: Faults,
     ) -> None:
         self.table: Final = table
+        self.collections: Final[tuple[tuple[str, str], ...]] = ()
         self._faults = faults
         self._models = models
         self._recorder = recorder
@@ -349,6 +355,11 @@ class _Members:
     def models(self) -> tuple[Model, ...]:
         """The models that have it as a collection."""
         return tuple(model for model, *_ in self._ends)
+
+    @property
+    def collections(self) -> tuple[tuple[str, str], ...]:
+        """The entity and name of each."""
+        return tuple((model.entity, name) for model, name, *_ in self._ends)
 
     def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
         return self.columns
