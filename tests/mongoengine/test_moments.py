@@ -316,6 +316,42 @@ def test_the_record_is_there_when_post_commit_runs(lifecycle: Lifecycle) -> None
     assert found == [1]
 
 
+def test_the_record_is_there_too_when_a_transaction_is_committed(
+    lifecycle: Lifecycle, mongo: Database[Any]
+) -> None:
+    """Though this log is not in the same database, and is written after the commit."""
+    found: list[int] = []
+
+    @lifecycle.subscribe
+    @post_commit(Cargo)
+    def look(event: Any) -> None:
+        found.append(len(list(lifecycle.history.of(event.instance))))
+
+    with transaction(mongo):
+        Cargo(name="a").save()
+    assert found == [1]
+
+
+def test_writes_of_a_document_by_other_methods_are_committed_alike(
+    mongo: Database[Any], after: After
+) -> None:
+    """update(), modify() and insert(); outside of a transaction, and in one."""
+    (one,) = Cargo.objects.insert([Cargo(name="a", count=1)])
+    one.update(set__count=2)
+    one.modify(set__count=3)
+    assert [one[:2] for one in after.events] == [
+        ("post_commit", "insert"),
+        ("post_commit", "update"),
+        ("post_commit", "update"),
+    ]
+    after.events.clear()
+    with transaction(mongo):
+        one.update(set__count=4)
+        one.modify(set__count=5)
+        assert after.events == []
+    assert after.events == [("post_commit", "update", str(one.id), {"count": Change(3, 5)})]
+
+
 def test_in_a_transaction_the_hooks_wait_for_the_commit(mongo: Database[Any], after: After) -> None:
     """One event for each document, with what changed from before the transaction to its end."""
     one = Cargo(name="one", count=1, crate=Crate(weight=1)).save()

@@ -65,7 +65,7 @@ class Aftermath:
     def _over(self, transaction: Transaction, outcome: Outcome) -> None:
         pending = self._pending.pop(transaction)
         moment = _MOMENTS.get(outcome)
-        if moment is not None and not self._services.suppression.hooks:
+        if moment is not None:
             self._tell(pending, moment, quietly=moment is Moment.POST_ROLLBACK)
 
     def _tell(self, happened: list[Happened], moment: Moment, *, quietly: bool) -> None:
