@@ -12,6 +12,7 @@ from mongoengine.queryset import QuerySet
 from pymongo.database import Database
 
 from lifecycle import ABSENT, Change, Lifecycle, post_persist, post_update, pre_persist, pre_update
+from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.changes import ListEdit, Splice
 
 
@@ -295,7 +296,15 @@ def test_hooks_of_a_dynamic_document_may_set_any_field(lifecycle: Lifecycle, rec
     ]
 
 
-def test_installing_connects_nothing_to_the_signals_of_mongoengine(lifecycle: Lifecycle) -> None:
+def test_installing_connects_nothing_to_the_signals_of_mongoengine(mongo: object) -> None:
     """A receiver of its delete signals would make a delete of many one of each."""
-    for name in signals.__all__:
-        assert not getattr(signals, name).receivers
+
+    def receivers() -> dict[str, set[Any]]:
+        return {name: set(getattr(signals, name).receivers) for name in signals.__all__}
+
+    before, lifecycle = receivers(), Lifecycle(store=MemoryStore())
+    lifecycle.install(mongoengine)
+    try:
+        assert receivers() == before
+    finally:
+        lifecycle.uninstall(mongoengine)

@@ -102,7 +102,9 @@ def _told(
     document = make(data)
     image = Image(copied(son) if data is son else son, cls._collection, watchers)
     if data is not son:
-        image.remade = frozenset(name for name in data if data[name] != son.get(name, ABSENT))
+        image.remade = frozenset(
+            name for name in (*data, *son) if data.get(name, ABSENT) != son.get(name, ABSENT)
+        )
     remember(document, _from_source(source, image))
     for one in hooks:
         one.after(document, son)
