@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import enum
+import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Enum, ForeignKey, String, Table, TypeDecorator, select
+from sqlalchemy import (
+    Column,
+    Enum,
+    ForeignKey,
+    String,
+    Table,
+    TypeDecorator,
+    create_engine,
+    select,
+)
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, validates
 from sqlalchemy.orm import sessionmaker as factory_of
 
@@ -526,3 +538,45 @@ def test_a_preview_reads_and_writes_nothing(shop: Shop) -> None:
     assert [dict(step.changes) for step in preview.steps] == [{"nick": Change(None, "x")}]
     assert preview.steps[0].changes.old("nick") is not ABSENT
     assert shop.state() == before
+
+
+@pytest.mark.asyncio
+async def test_a_restore_works_inside_an_async_session(tmp_path: Path) -> None:
+    """By run_sync; an async session itself is refused with the words to use."""
+    gc.collect()
+
+    class AsyncBase(DeclarativeBase):
+        pass
+
+    class PutAsync(AsyncBase):
+        __tablename__ = "put_async"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(20))
+
+    url = f"sqlite:///{tmp_path / 'async.db'}"
+    engine, plain = (
+        create_async_engine(url.replace("sqlite", "sqlite+aiosqlite")),
+        create_engine(url),
+    )
+    AsyncBase.metadata.create_all(plain)
+    lifecycle = Lifecycle()
+    lifecycle.create_tables(plain)
+    factory = async_sessionmaker(engine)
+    lifecycle.install(factory)
+    async with factory.begin() as session:
+        session.add(PutAsync(id=1, name="a"))
+    async with factory.begin() as session:
+        (await session.get_one(PutAsync, 1)).name = "b"
+    change = next(lifecycle.history.find())
+    async with factory.begin() as session:
+        with pytest.raises(InstallError, match="run_sync"):
+            lifecycle.restore.undo(change, session=session)
+        await session.run_sync(lambda inner: lifecycle.restore.undo(change, session=inner))
+    async with factory() as session:
+        assert (await session.get_one(PutAsync, 1)).name == "a"
+    with pytest.raises(InstallError, match="no installed sessionmaker"):
+        lifecycle.restore.undo(change)
+    lifecycle.uninstall(factory)
+    await engine.dispose()
+    plain.dispose()
+    AsyncBase.registry.dispose()

@@ -13,6 +13,7 @@ from lifecycle.mappers.sqlalchemy.model import Model, attribute_of
 from lifecycle.mappers.sqlalchemy.models import configured_mappers
 from lifecycle.mappers.sqlalchemy.restoring.classes import Classes
 from lifecycle.mappers.sqlalchemy.restoring.facts import (
+    Columns,
     Facts,
     Reference,
     tables_of,
@@ -33,6 +34,10 @@ class Obstacles:
         self._classes = classes
         self._steps = steps
         self._by_key = {(step.entity, step.key): step for step in steps}
+        self._by_new_key = {
+            (step.entity, step.new_key): step for step in steps if step.after is not None
+        }
+        self._by_columns: dict[Columns, tuple[set[Any], set[Any]]] = {}
         self._mappers = {
             table: mapper for mapper in configured_mappers() for table in _own_tables(mapper)
         }
@@ -68,21 +73,28 @@ class Obstacles:
                 )
 
     def _is_there(self, model: Model, reference: Reference, wanted: tuple[Any, ...]) -> bool:
-        for step in self._steps:
-            values = step.after if step.after is not None else step.before
-            target = self._classes.facts(self._classes.of(step.entity, values or {}))
-            names = target.names(reference.target)
-            if names is None:
-                continue
-            if value_of(step.after, names) == wanted:
-                return True
-            if value_of(step.before, names) == wanted:
-                return False  # it goes, or gets another key
+        brought, taken = self._planned(reference.target)
+        if wanted in brought:
+            return True
+        if wanted in taken:  # it goes, or gets another key
+            return False
         parts = self._python(model, reference.fields, wanted)
         query = select(literal(1)).where(
             *(column == part for column, part in zip(reference.target, parts, strict=True))
         )
         return self._first(model, query) is not None
+
+    def _planned(self, target: Columns) -> tuple[set[Any], set[Any]]:
+        """What rows will hold in some columns after the steps, and what they hold before."""
+        if target not in self._by_columns:
+            brought, taken = self._by_columns[target] = (set(), set())
+            for step in self._steps:
+                model = self._classes.of(step.entity, step.after or step.before or {})
+                names = self._classes.facts(model).names(target)
+                if names is not None:
+                    brought.add(value_of(step.after, names))
+                    taken.add(value_of(step.before, names))
+        return self._by_columns[target]
 
     def _missing_members(self, step: Step, model: Model) -> Iterator[Obstacle]:
         for one in model.many_to_many:
@@ -90,19 +102,9 @@ class Obstacles:
             after = (step.after or {}).get(one.name) or frozenset()
             target = self._classes.of_class(one.target.class_)
             for key in sorted(after - before):
-                planned = next(
-                    (
-                        other
-                        for other in self._steps
-                        if other.entity == target.entity
-                        and key in (other.new_key if other.after is not None else other.key,)
-                    ),
-                    None,
-                )
-                there = (
-                    planned.after is not None
-                    if planned is not None
-                    else self._classes.exists(self._session, target, key)
+                there = (target.entity, key) in self._by_new_key or (
+                    (target.entity, key) not in self._by_key
+                    and self._classes.exists(self._session, target, key)
                 )
                 if not there:
                     yield _obstacle(
