@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -14,10 +16,11 @@ from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, 
 from lifecycle.audit import evidence
 from lifecycle.audit.chain import Checkpoint, Tree
 from lifecycle.audit.evidence import Sealed, Verdict, verify
+from lifecycle.audit.privacy import prune
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.changes import Change, ChangeSet, Operation
-from lifecycle.errors import ConfigurationError, EvidenceError, TablesMissing
+from lifecycle.errors import ConfigurationError, EvidenceError, StoreError, TablesMissing
 from lifecycle.markers import ABSENT
 from lifecycle.testing.store_contract import DELTAS, a_revision, append
 from tests.settling import settle
@@ -155,6 +158,49 @@ def test_two_jobs_at_once_take_turns(any_store: Any) -> None:
         pass
 
     assert verify(any_store).intact
+
+
+def test_jobs_at_the_same_time_are_no_finding(
+    any_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is pruned and sealed while it is verified is taken as it is afterwards."""
+    monkeypatch.setattr(evidence, "_LEAVES", 1)
+    sealed(any_store)
+    done: list[int] = []
+
+    def meanwhile(count: int) -> None:
+        done.append(count)
+        if len(done) == 2:
+            prune(any_store, entity="shop.Order", keep=1)
+            append(any_store, a_revision(), {})
+            seal(any_store)
+
+    assert verify(any_store, progress=meanwhile).findings == []
+    verdict = verify(any_store)
+    assert (verdict.found, verdict.seals, verdict.acts) == (0, 3, 1)
+
+
+def test_what_is_written_while_it_is_sealed_is_sealed_once(any_store: Any) -> None:
+    """Whatever is committed in which order, no record is left out and none is sealed twice."""
+
+    def write(number: int) -> None:
+        for _ in range(10):
+            append(any_store, a_revision(reason=str(number)), {}, {})
+
+    total = 0
+    with ThreadPoolExecutor(3) as threads:
+        writers = [threads.submit(write, number) for number in range(3)]
+        while not all(writer.done() for writer in writers):
+            with suppress(StoreError):  # SQLite may be too busy to let it in
+                total += evidence.seal(any_store).records
+    for writer in writers:
+        writer.result()
+    total += seal(any_store).records
+
+    assert total == 60
+    verdict = verify(any_store)
+    assert verdict.findings == []
+    assert verdict.records == 60
 
 
 def test_a_seal_that_fails_leaves_nothing(any_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
