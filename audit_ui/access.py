@@ -53,6 +53,7 @@ class Gate:
 
     access: Access | None
     local_only: bool = False
+    field_rights: bool = False
 
     def __post_init__(self) -> None:
         if self.access is None and not self.local_only:
@@ -60,6 +61,11 @@ class Gate:
                 "create_app was not told who may see the history, so it would refuse everyone; "
                 "pass access=function(user, action, subject) -> bool, "
                 "or local_only=True to answer this machine alone"
+            )
+        if self.field_rights and self.access is None:
+            raise ConfigurationError(
+                "field_rights=True has access asked about every field, and there is no access; "
+                "pass access=function(user, action, subject) -> bool"
             )
         if self.access is not None and not callable(self.access):
             raise ConfigurationError(

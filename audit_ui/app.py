@@ -43,6 +43,7 @@ def create_app(
     record_exports: bool = True,
     views: Mapping[str, str] | None = None,
     patience: float = 5.0,
+    field_rights: bool = False,
 ) -> ASGIApp:
     """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
 
@@ -57,11 +58,14 @@ def create_app(
     ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
     ``{"Deleted today": "operation:delete since:24h"}``. ``patience`` is how many seconds a page may
     keep the database busy with one question before that is stopped and the page says so.
+    With ``field_rights`` access is asked about each field too, ``action`` being ``"view_field"``
+    and ``subject`` naming entity and field; values of the others are hidden on every page and in
+    every export. Labels, keys and reasons are texts of their own, and stay.
 
     Raises ``ConfigurationError`` when nothing says who may look, when there is no store, and for a
     view that is no search.
     """
-    gate = Gate(access, local_only)
+    gate = Gate(access, local_only, field_rights)
     store = _store_of(lifecycle)
     site = Site(
         store.within(patience) if isinstance(store, Limited) else store,

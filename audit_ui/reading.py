@@ -29,7 +29,7 @@ __all__ = [
     "version_of",
 ]
 
-LOOKED_AT: Final = (1_000, 4_000)
+LOOKED_AT: Final = (200, 2_000)
 """How many records each question of a search looks at."""
 
 DEEP: Final = 500

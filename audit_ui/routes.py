@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeAlias
 
+from anyio import from_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -20,6 +22,7 @@ from audit_ui.filters import Filters
 from audit_ui.links import JSON, unsegment
 from audit_ui.search import parse
 from audit_ui.site import Site
+from audit_ui.veil import veiled
 from audit_ui.views.activity import activity_image
 from audit_ui.views.actor import actor_page
 from audit_ui.views.coverage import coverage_page
@@ -84,9 +87,26 @@ class Pages:
             names = _names(request)
             self._refuse_strangers(request)
             await self._admit(request, action, _subject(page, names, request))
-            return await run_in_threadpool(view, self._site, request, **names)
+            return await run_in_threadpool(view, self._site_for(request, page), request, **names)
 
         return endpoint
+
+    def _site_for(self, request: Request, page: str) -> Site:
+        """The pages as this request's user may see them; asked from the view's worker thread."""
+        if not self._gate.field_rights:
+            return self._site
+        user = request.scope.get("user")
+
+        def may_see(entity: str, field: str) -> bool:
+            subject = Subject(page=page, entity=entity, field=field)
+            return from_thread.run(self._gate.admits, user, "view_field", subject)
+
+        site = self._site
+        return replace(
+            site,
+            store=veiled(site.store, may_see),
+            unhurried=veiled(site.unhurried, may_see),
+        )
 
     def _refuse_strangers(self, request: Request) -> None:
         if self._gate.local_only and not is_local(request.scope):
