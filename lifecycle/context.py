@@ -55,7 +55,8 @@ class acting:
     Blocks nest: what an inner one does not give is taken from the outer one, and extra keywords
     add to it; another actor does not take over the outer one's label. A revision takes its context
     when its first record is made. All revisions of an outermost block share a group, whatever
-    databases they are of. As a decorator, of plain and of async functions, it makes a block
+    databases they are of: they are found together, and undone together when one of them is named
+    to be undone. As a decorator, of plain and of async functions, it makes a block
     of every call. A ``with`` inside a generator holds for its consumer too, between two values.
 
     ``actor`` is a stable id as text, or an object with an ``id`` (or ``pk``), whose ``str()`` is
