@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pymongo import MongoClient, monitoring
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
@@ -18,6 +19,7 @@ from lifecycle import Lifecycle
 from lifecycle.audit.store import AuditStore, Query
 from lifecycle.audit.stores.mongo import MongoStore
 from lifecycle.audit.stores.opening import opened_store
+from lifecycle.cli.commands import lifecycle as command
 from lifecycle.errors import ConfigurationError, StoreUnreachable, TablesMissing
 from lifecycle.testing.store_contract import a_record, a_revision, append
 
@@ -247,6 +249,21 @@ def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
     store.close()
 
     assert "s3cret" not in str(caught.value) + repr(store)
+
+
+def test_the_command_reads_a_log_in_mongodb(mongo: Database[Any], mongo_server: Any) -> None:
+    """Having created its indexes; before that it says what to do."""
+    url = f"{mongo_server.uri}{mongo.name}"
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(command, words)
+
+    assert "create them with `lifecycle create-tables" in run("history", url, "Thing", "1").output
+    assert run("create-tables", url).exit_code == 0
+    append(MongoStore(mongo), a_revision(actor="ann"), {"entity": "Thing"})
+    told = run("history", url, "Thing", "1")
+    assert (told.exit_code, told.output.splitlines()[1:]) == (0, ["    name: 'a' -> 'b'"])
+    assert "keeps no evidence" in run("seal", url).output
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
