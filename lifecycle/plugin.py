@@ -86,8 +86,10 @@ class Lifecycle:
     document whose intent cannot be stored is not written. ``"fast"`` saves that round trip, and
     after a crash the log may lack a write. Bulk writes have no intents.
 
-    With ``strict`` the old values of a document's save or delete are those that the write itself
-    has overwritten, in the same round trip, and not those the document was loaded with.
+    With ``strict`` old values are those that the write itself overwrites, whatever others have
+    written since the object was loaded. Of a document's save or delete they come with the write, in
+    the same round trip. A flush reads the rows it is going to update or delete before that and
+    locks them, with one SELECT for each model; SQLite has no such lock.
 
     No error, record or warning of this repeats a value.
 

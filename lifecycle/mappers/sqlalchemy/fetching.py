@@ -24,10 +24,11 @@ def connection_of(session: Session, model: Model) -> Connection:
 
 
 def fetch_before(
-    session: Session, model: Model, missing: dict[State, Collection[str]]
+    session: Session, model: Model, missing: dict[State, Collection[str]], *, lock: bool = False
 ) -> Iterator[tuple[State, dict[str, Any]]]:
     """The database's values of fields that memory lacks, before a flush.
 
+    With ``lock`` nobody else can change them until the transaction ends; SQLite has no such lock.
     Selects the objects together with the columns. That refreshes expired ones (what is pending
     on them stays), which SQLAlchemy would otherwise do during the flush with a SELECT for each.
     """
@@ -40,6 +41,8 @@ def fetch_before(
             .where(_is_one_of(identity, [state.key[1] for state in states if state.key]))
             .options(lazyload("*"))
         )
+        if lock:  # in order, so that two of these wait for each other on one row only
+            query = query.with_for_update(of=list(model.mapper.tables)).order_by(*identity)
         for instance, *values in session.execute(query):
             state = instance_state(instance)
             if state in missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
@@ -21,10 +21,9 @@ from lifecycle.mappers.sqlalchemy.doomed import committed_already
 from lifecycle.mappers.sqlalchemy.fetching import connection_of
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
-from lifecycle.mappers.sqlalchemy.old_values import OldValues
+from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import Done, as_written
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
-from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.settling import Settling
 from lifecycle.moments import CHANGE_EVENTS, POST, ChangeEvent, Moment, PostFlush
 from lifecycle.written import Written
@@ -44,12 +43,12 @@ class Flush:
         models: Models,
         services: Services,
         only: Iterable[Any] | None = None,
-        doubted: Set[State] = frozenset(),
+        doubted: Doubts | None = None,
     ) -> None:
         self._session = session
         self._services = services
         self._hooks_run = not services.suppression.hooks
-        old = OldValues(session, models, doubted)
+        old = OldValues(session, models, doubted or Doubts(strict=services.strict))
         self._outcomes: Final = Outcomes(session, models, old)
         self._settling: Final = Settling(session, models, services, old, only)
         self._context = context

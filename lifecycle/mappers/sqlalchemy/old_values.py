@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.base import NO_VALUE
@@ -15,12 +16,45 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.reading import State, is_expression, is_known, old_value
 from lifecycle.mappers.sqlalchemy.values import ATOMS
 
-__all__ = ["OldValues"]
+__all__ = ["Doubts", "OldValues"]
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 _FIXED: Final = ATOMS | {InstanceState}
 """Types of what an object's dict holds, when none of it can have been changed in place."""
+
+
+class Doubts:
+    """Objects of a session whose values in memory need not be what the database holds.
+
+    With ``strict`` that is every object, and what is read of it is locked, so that it stays true
+    until it is overwritten.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict: Final = strict
+        self.any = strict
+        """Whether there is anything to ask: it is asked for each object of a flush."""
+        self._all = strict
+        self._states: Final[WeakSet[State]] = WeakSet()
+
+    def add(self, state: State) -> None:
+        """Its values come from elsewhere."""
+        self._states.add(state)
+        self.any = True
+
+    def add_all(self) -> None:
+        """Rows were changed behind the objects' backs; nobody tells which objects are theirs."""
+        self.any = self._all = True
+
+    def end(self, session: Session) -> None:
+        """A transaction has ended: what its objects still hold may be written by others now."""
+        self._states.clear()
+        keeps = not session.expire_on_commit and len(session.identity_map) > 0
+        self.any = self._all = self.strict or keeps
+
+    def __contains__(self, state: State) -> bool:
+        return self._all or state in self._states
 
 
 class OldValues:
@@ -29,7 +63,7 @@ class OldValues:
     Of the doubted it takes nothing from memory.
     """
 
-    def __init__(self, session: Session, models: Models, doubted: Set[State] = frozenset()) -> None:
+    def __init__(self, session: Session, models: Models, doubted: Doubts) -> None:
         self._doubted = doubted
         self._session = session
         self._models = models
@@ -66,11 +100,12 @@ class OldValues:
 
     def _fetch(self, missing: Mapping[Model, dict[State, Collection[str]]]) -> None:
         for model, states in missing.items():
-            for state, values in fetch_before(self._session, model, states):
+            found = fetch_before(self._session, model, states, lock=self._doubted.strict)
+            for state, values in found:
                 self._fetched.setdefault(state, {}).update(values)
 
     def _missing(self, model: Model, state: State, operation: Operation) -> Collection[str]:
-        doubted = self._doubted and state in self._doubted
+        doubted = self._doubted.any and state in self._doubted
         names = model.names if doubted else _missing(model, state, operation)
         known = self._fetched.get(state)
         return names if known is None else [name for name in names if name not in known]

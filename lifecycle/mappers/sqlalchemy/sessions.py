@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from weakref import WeakSet, ref
+from weakref import ref
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import (
@@ -24,6 +24,7 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
 from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.old_values import Doubts
 from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.statements import Statements
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
@@ -41,8 +42,7 @@ class InSession:
     def __init__(self, services: Services) -> None:
         self._group: UUID | None = None
         self.connections: set[Connection] = set()
-        self.doubted: WeakSet[State] = WeakSet()
-        """Objects whose values need not be the database's, until they are expired."""
+        self.doubted: Final = Doubts(strict=services.strict)
         self.flush: Flush | None = None
         self.aftermath = Aftermath(services)
 
@@ -66,8 +66,14 @@ class InSession:
         if self.flush is not None:
             self.flush.meanwhile.setdefault(connection, []).extend(written)
 
+    def doubt(self) -> None:
+        """Rows were changed, or may have been, that objects of the session stand for."""
+        self.doubted.add_all()
+
     def caused(self, connection: Connection, written: list[Written]) -> None:
         """Take what the database did by itself when the unit of work wrote something."""
+        if written:
+            self.doubt()
         if self.flush is not None:
             self.flush.caused.setdefault(connection, []).extend(written)
 
@@ -192,8 +198,7 @@ class Listeners:
             for connection in here.connections:
                 self.statements.leave(connection)
             here.over()
-            if session.expire_on_commit:
-                here.doubted.clear()
+            here.doubted.end(session)
         here.aftermath.ended(session, transaction)
 
     def _after_begin(

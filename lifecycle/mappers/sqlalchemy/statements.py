@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from sqlalchemy import Connection, CursorResult, Engine, event
+from sqlalchemy import Connection, CursorResult, Engine, Insert, Table, event
 from sqlalchemy.sql.dml import UpdateBase
 
 from lifecycle.mappers.base import Services
@@ -20,6 +20,7 @@ from lifecycle.mappers.sqlalchemy.capturing import Captured, Capturing
 from lifecycle.mappers.sqlalchemy.dml import called, target_of
 from lifecycle.mappers.sqlalchemy.doomed import Doomed
 from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
+from lifecycle.mappers.sqlalchemy.inserts import is_upsert
 from lifecycle.mappers.sqlalchemy.listening import listeners
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.raw_sql import ends_work
@@ -52,6 +53,10 @@ class Scope(Protocol):
 
     def group(self) -> UUID:
         """What joins the revisions of the databases that one transaction writes to."""
+        ...
+
+    def doubt(self) -> None:
+        """Rows were changed, or may have been, that objects of the session stand for."""
         ...
 
     def caused(self, connection: Connection, written: list[Written]) -> None:
@@ -147,6 +152,8 @@ class Statements:
         if watched is None or self._services.suppression.audit:
             return statement
         flushing = watched.scope if self._is_of_flush(watched.scope, statement, options) else None
+        if flushing is None and watched.scope is not None and self._changes_objects(statement):
+            watched.scope.doubt()
         watched.running, watched.flushing = None, flushing
         watched.running = self._capturing.before(
             connection, statement, parameters, options, caused_only=flushing is not None
@@ -165,6 +172,13 @@ class Statements:
             and scope.is_flushing
             and ("compiled_cache" in options or not self.tables.has_objects(target_of(statement)))
         )
+
+    def _changes_objects(self, statement: UpdateBase) -> bool:
+        """Whether rows may change that a session has objects of."""
+        if isinstance(statement, Insert) and not is_upsert(statement):
+            return False
+        target = target_of(statement)
+        return not isinstance(target, Table) or self.tables.has_objects(target)
 
     def after(self, connection: Connection, statement: Any, result: CursorResult[Any]) -> None:
         """A statement has run: record what it changed."""
@@ -197,7 +211,9 @@ class Statements:
         if watched is not None and ends_work(text):
             watched.transcript.start_anew()
         if OF_THE_LOG not in options and self._concerns(connection):
-            self._unseen.text(text, connection.dialect)
+            told = self._unseen.text(text, connection.dialect)
+            if told and watched is not None and watched.scope is not None:
+                watched.scope.doubt()
 
     def inside(self, connection: Connection, compiled: Any) -> None:
         """A query is about to run: tell of what it changes in common table expressions."""

@@ -27,8 +27,11 @@ class Unseen:
         self._keys: Final = keys
         self._gaps: Final = gaps
 
-    def text(self, text: str, dialect: Dialect) -> None:
-        """SQL text that names recorded tables, or what they refer to, and words for writing."""
+    def text(self, text: str, dialect: Dialect) -> bool:
+        """SQL text that names recorded tables, or what they refer to, and words for writing.
+
+        Returns whether it is one.
+        """
         recorded, referred = self._tables.names(), self._keys.by_name()
         entities: list[str] = []
         for name in tables_written(text, recorded.keys() | referred.keys()):
@@ -40,6 +43,7 @@ class Unseen:
         if entities:
             shape = shape_of(text, of_mysql=dialect.name in ("mysql", "mariadb"))
             self.tell(entities, shape, "SQL text, whose rows nobody can know")
+        return bool(entities)
 
     def within(self, expressions: Iterable[Any]) -> None:
         """The common table expressions of a query, when they write."""
