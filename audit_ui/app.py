@@ -58,6 +58,7 @@ def create_app(
     ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
     ``{"Deleted today": "operation:delete since:24h"}``. ``patience`` is how many seconds a page may
     keep the database busy with one question before that is stopped and the page says so.
+    Every page that somebody is let in to see is told to the logger ``audit_ui.access``.
     With ``field_rights`` access is asked about each field too, ``action`` being ``"view_field"``
     and ``subject`` naming entity and field; values of the others are hidden on every page and in
     every export. Labels, keys and reasons are texts of their own, and stay.

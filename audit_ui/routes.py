@@ -33,6 +33,7 @@ from audit_ui.views.help import help_page
 from audit_ui.views.object import object_page
 from audit_ui.views.record import record_page
 from audit_ui.views.revision import revision_page
+from audit_ui.witness import note_view
 from lifecycle.errors import StoreError
 
 __all__ = ["Pages"]
@@ -86,7 +87,9 @@ class Pages:
             request.scope["audit_ui.json"] = json
             names = _names(request)
             self._refuse_strangers(request)
-            await self._admit(request, action, _subject(page, names, request))
+            subject = _subject(page, names, request)
+            await self._admit(request, action, subject)
+            note_view(request.scope.get("user"), action, subject)
             return await run_in_threadpool(view, self._site_for(request, page), request, **names)
 
         return endpoint

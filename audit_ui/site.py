@@ -93,6 +93,10 @@ class Site:
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
 
+    def is_json(self, request: Request) -> bool:
+        """Whether the page was asked for by a program."""
+        return bool(request.scope.get("audit_ui.json"))
+
     def links(self, request: Request) -> Links:
         """Links relative to the page asked for."""
         digests = {name: asset.digest for name, asset in ASSETS.items()}
@@ -107,7 +111,7 @@ class Site:
         **data: Any,
     ) -> Response:
         """A page from its template, or what ``json`` gives where that was asked for."""
-        if json is not None and request.scope.get("audit_ui.json"):
+        if json is not None and self.is_json(request):
             return _Json(json(), status)
         html = self.templates.get_template(template).render(
             {

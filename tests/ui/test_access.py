@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from starlette.testclient import TestClient
 
 import audit_ui
 from audit_ui import Subject
+from audit_ui.witness import actor_of
 from lifecycle.errors import ConfigurationError
 from tests.ui.conftest import Log, everyone, insert
 
@@ -136,3 +139,31 @@ def test_local_only_does_not_replace_a_policy(log: Log) -> None:
     app = audit_ui.create_app(log.store, local_only=True, access=lambda *asked: False)
     browser = TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50_000))
     assert "You may not see this page" in browser.get("/").text
+
+
+def test_who_looked_at_what_is_told_to_a_logger(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """Each page somebody was let in to see, on one line; nothing of those who were not."""
+    app = audit_ui.create_app(
+        log.store, access=lambda user, action, subject: subject.page == "feed"
+    )
+    with TestClient(app) as client, caplog.at_level(logging.INFO, "audit_ui.access"):
+        assert client.get("/?entity=a%0Ab").status_code == 200
+        assert client.get("/-/help").status_code == 403
+    [line] = [record.getMessage() for record in caplog.records if record.name == "audit_ui.access"]
+    assert line.startswith("None: view Subject(page='feed', entity='a\\nb'")
+
+
+@pytest.mark.parametrize(
+    ("user", "id"),
+    [
+        (None, None),
+        ("ann", "ann"),
+        (SimpleNamespace(is_authenticated=False, username="nobody"), None),
+        (SimpleNamespace(username="ann", id=5), "ann"),
+        (SimpleNamespace(pk=5), "5"),
+        ("x" * 300, "x" * 255),
+    ],
+)
+def test_users_are_named_as_their_framework_names_them(user: object, id: str | None) -> None:
+    """A user name, else an id; nobody for one who is not signed in."""
+    assert actor_of(user) == id
