@@ -126,19 +126,21 @@ class Planner:
 
     def _insertable(self, goal: Goal, shape: Shape, values: dict[str, Any]) -> dict[str, Any]:
         wanted: dict[str, Any] = {}
+        untold = sorted((shape.hidden & shape.fields) - values.keys())
         for name, value in values.items():
             if name in shape.generated or not self._chosen(goal.entity, goal.key, name):
                 continue
             if is_hidden(value) or name in shape.hidden:
-                if name not in shape.required:
-                    self.notes.append(
-                        f"{goal.entity} {goal.key} comes back without {name}, which the log does "
-                        "not hold"
-                    )
+                untold.append(name)
             elif name not in shape.fields:
                 self._refuse(goal, "dropped", f"the model has no {name} any more", name)
             else:
                 wanted[name] = value
+        self.notes.extend(
+            f"{goal.entity} {goal.key} comes back without {name}, which the log does not hold"
+            for name in untold
+            if name not in shape.required
+        )
         return wanted
 
     def _delete(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
