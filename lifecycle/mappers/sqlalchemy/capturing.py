@@ -241,7 +241,10 @@ class Capturing:
         for recorded, way in captured.captures:
             missed = way.missed(result)
             if missed:
-                why = f"{missed} of its rows cannot be told from others"
+                why = (
+                    f"{missed} of its rows cannot be told from others, or were written by others "
+                    "while it ran"
+                )
                 self._unseen.missed(recorded, captured.statement, why)
 
     # --- when rows cannot be read ---
