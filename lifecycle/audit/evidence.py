@@ -36,7 +36,8 @@ REVISIONS: Final = 2_000
 """How many revisions one seal covers; its transaction locks no longer than these take."""
 
 _PARTS: Final = 500  # of a leaf
-_LEAVES: Final = 1_000  # at a time
+_LEAVES: Final = 1_000  # at most at a time
+_ROWS: Final = 5_000  # in memory at a time, or little more
 _NO_SALT: Final = bytes(SALT)
 _ALL: Final = -2
 _MOST: Final = 1_000
@@ -128,13 +129,15 @@ def seal(
             rows = writer.records([one.row[0] for one in revised])
             tree, sealed = Tree(), 0
             batch: list[Leaf] = []
+            waiting = 0
             for leaf in _leaves(begun.number, revised, rows):
                 tree.add(leaf.digest)
                 batch.append(leaf)
                 sealed += sum(part.n != HEADER for part in leaf.parts)
-                if len(batch) == _LEAVES:
+                waiting += len(leaf.parts)
+                if waiting >= _ROWS:
                     writer.add_leaves(batch)
-                    batch = []
+                    batch, waiting = [], 0
             writer.add_leaves(batch)
             position = {"horizon": revised[-1].horizon, "seq": revised[-1].row[0]}
             entry = replace(begun, count=tree.count, root=tree.root, **position)
@@ -233,6 +236,7 @@ class _Verification:
         self._progress = progress
         self._verdict = Verdict()
         self._acts: dict[int, _Act] = {}
+        self._size = 50
 
     def run(self, checkpoints: Iterable[Checkpoint]) -> Verdict:
         """Everything, in one pass over the chain and the leaves."""
@@ -320,7 +324,7 @@ class _Verification:
 
     def _leaves(self, number: int) -> Iterator[tuple[list[Leaf], Leaf | None]]:
         """The leaves of a seal, some at a time, and the one that follows them."""
-        place, size = 0, _LEAVES
+        place, size = 0, min(_LEAVES, self._size)
         while True:
             try:
                 leaves = self._ledger.leaves(number, place, size + 1)
@@ -339,6 +343,9 @@ class _Verification:
             if following is None:
                 return
             place = following.place
+            # As many at a time as have about so many rows.
+            rows = sum(len(leaf.parts) for leaf in leaves[:size])
+            size = self._size = max(1, min(_LEAVES, size * _ROWS // max(1, rows)))
 
     def _act(self, leaf: Leaf, number: int, item: list[Any]) -> None:
         act = self._acts.get(number)
