@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
-from lifecycle.audit.history import History
+from lifecycle.audit.history import History, Names
 from lifecycle.audit.netting import netted
 from lifecycle.audit.planning import Chosen, Goal, Planner
 from lifecycle.audit.records import Record, Revision
@@ -81,16 +81,6 @@ Undoable: TypeAlias = "Record | Revision | Restored | UUID | str | Iterable[Reco
 """What can be undone: a record, some of them, a revision or its id, or what a restore did."""
 
 
-class _Subject(Protocol):
-    """Knows the registered names of models and the keys of their objects."""
-
-    def entity(self, model: type | str) -> str: ...
-
-    def key(self, model: type | str, identity: Any) -> str: ...
-
-    def subject(self, instance: Any) -> tuple[str, str]: ...
-
-
 class Restore:
     """Puts objects of one Lifecycle back.
 
@@ -104,7 +94,7 @@ class Restore:
     which has one writer at a time, right after it.
     """
 
-    def __init__(self, history: History, names: _Subject, sites: Sites) -> None:
+    def __init__(self, history: History, names: Names, sites: Sites) -> None:
         self._history = history
         self._names = names
         self._sites = sites
@@ -312,11 +302,10 @@ def _check_unchanged(step: Step, site: Site) -> None:
         found = site.read(step.entity, step.new_key, lock=True)
     before = step.before
     if (found is None) is (before is None):
-        names = step.changes if before is not None else ()
-        fields = {split_path(path)[0] for path in names}
         if found is None or before is None:
             return
-        changed = [name for name in sorted(fields) if not same(found.get(name), before.get(name))]
+        fields = sorted(step.changes.touched())
+        changed = [name for name in fields if not same(found.get(name), before.get(name))]
         if not changed:
             return
         what = f"its {', '.join(changed)} changed"
