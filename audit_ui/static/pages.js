@@ -168,7 +168,7 @@
       p: () => follow(".neighbours [rel=prev], .pager [rel=prev]"),
       "[": () => version(1),
       "]": () => version(-1),
-      c: () => navigator.clipboard?.writeText(document.activeElement.href || location.href),
+      c: () => navigator.clipboard?.writeText(document.activeElement?.href || location.href),
       r: () => { asking = !asking; remember("live", asking ? "on" : "off"); if (asking && live) ask(); },
       t: () => themeButton.click(),
       "?": () => follow("[data-help]"),

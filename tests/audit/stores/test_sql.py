@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -184,6 +184,24 @@ def test_postgresql_finds_a_page_by_an_index(
 
     assert not [line for line in plan if "Seq Scan" in line]
     assert [line for line in plan if "Index" in line and "lifecycle_change" in line]
+
+
+def test_mysql_counts_a_day_by_its_time(mysql_engine: Engine) -> None:
+    """What was before that day is not read, though the order of a page would begin there."""
+    store = SqlStore(mysql_engine)
+    store.create_tables()
+    with mysql_engine.begin() as connection:
+        for day in range(100):
+            revision = store.insert_revision(connection, a_revision(at=NOON + timedelta(days=day)))
+            records = [a_record(revision, n) for n in range(5)]
+            store.insert_records(connection, revision, records)
+    with store._transaction() as connection:
+        connection.execute(text("ANALYZE TABLE lifecycle_revision, lifecycle_change")).all()
+        connection.execute(text("FLUSH STATUS"))
+        last = Query(since=NOON + timedelta(days=98))
+        assert connection.scalar(store._statements.count(last, 500)) == 10
+        status = connection.execute(text("SHOW SESSION STATUS LIKE 'Handler_read%'")).all()
+    assert sum(int(number) for name, number in status if "tmp" not in name) < 100
 
 
 def _plan(

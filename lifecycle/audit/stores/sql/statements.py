@@ -86,7 +86,7 @@ class Statements:
 
     def count(self, query: Query, limit: int) -> Select[Any]:
         """How many records match, looking at no more than the limit."""
-        arms = [arm.limit(limit).subquery() for arm in self._arms(query)]
+        arms = [arm.limit(limit).subquery() for arm in self._arms(query, ordered=False)]
         matching = union_all(*(select(arm) for arm in arms)).limit(limit).subquery()
         return select(func.count()).select_from(matching)
 
@@ -111,7 +111,12 @@ class Statements:
     # parts
 
     def _arms(
-        self, query: Query, after: Position | None = None, newest_first: bool = True
+        self,
+        query: Query,
+        after: Position | None = None,
+        newest_first: bool = True,
+        *,
+        ordered: bool = True,
     ) -> list[Select[Any]]:
         """What finds the records; two where a key is wanted, which may be the former one."""
         change, revision = self._change, self._revision
@@ -133,7 +138,9 @@ class Statements:
                 BY_KEY: arm.where(key == query.key),
                 BY_FORMER_KEY: arm.where(former_key == query.key, key != query.key),
             }
-        return [arm if named else self._through(index, arm) for index, arm in indexed.items()]
+        if named or (timed and not ordered):  # without an order, times are best entered by theirs
+            return list(indexed.values())
+        return [self._through(index, arm) for index, arm in indexed.items()]
 
     def _through(self, index: str, arm: Select[Any]) -> Select[Any]:
         """Name the index to MySQL and MariaDB, which else read and sort every candidate."""
