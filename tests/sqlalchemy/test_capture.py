@@ -664,6 +664,35 @@ def test_an_object_deleted_by_an_earlier_flush_is_not_deleted_again(
     ]
 
 
+def test_an_orphan_in_whose_place_another_object_comes_has_known_old_values(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """SQLAlchemy makes one UPDATE of the deletion and the insertion, and tells of no deletion."""
+
+    class Order(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        lines: Mapped[list[Any]] = relationship(
+            "Line", back_populates="order", cascade="all, delete-orphan"
+        )
+
+    class Line(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "order_lines"
+        order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
+        number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+        article: Mapped[str | None] = mapped_column(String(50))
+        order: Mapped[Any] = relationship("Order", back_populates="lines")
+
+    with start()(expire_on_commit=False) as session:
+        order = Order(id=1, lines=[Line(number=1)])  # whose article nobody has set or read
+        session.add(order)
+        session.commit()
+        order.lines.pop()
+        order.lines.append(Line(number=1, article="x"))
+        session.commit()
+    assert recorded()[-1] == ("update", "Line", "1,1", {"article": Change(None, "x")})
+
+
 def test_each_row_has_its_own_value_of_a_python_onupdate(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

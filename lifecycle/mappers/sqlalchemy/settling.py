@@ -50,6 +50,7 @@ class Settling:
         self._old = old
         self._seen: dict[tuple[State, Operation], Seen] = {}
         self._listed: dict[Operation, list[State]] | None = None
+        self._orphans: set[State] = set()
         self.settled: Final[set[State]] = set()
         """Objects whose INSERT or DELETE brings nothing that was not seen before the flush."""
         self.in_hooks = False
@@ -60,13 +61,13 @@ class Settling:
         of_flushes = self._services.dispatcher.plan(object) if self._hooks_run else {}
         if hooks := of_flushes.get(Moment.PRE_FLUSH):
             run(hooks, PreFlush(self._session), await_hook)
-        self._old.fetch_missing(self._pending())
+        self._fetch_missing()
         if self._hooks_run:
             self._settle()
         if hooks := of_flushes.get(Moment.ON_FLUSH):
             run(hooks, OnFlush(self._session, tuple(self._pending_events())), await_hook)
             self._listed = None
-            self._old.fetch_missing(self._pending())
+            self._fetch_missing()
             self._count_as_seen()
         for operation, states in self._pending().items():
             if operation is Operation.UPDATE:
@@ -84,7 +85,7 @@ class Settling:
             ran = list(self._pass())
             if not ran:
                 return
-            self._old.fetch_missing(self._pending())
+            self._fetch_missing()
         raise HookLoopError(
             f"after {PASSES} passes these hooks still change what others have seen: "
             f"{'; '.join(sorted(set(ran)))}. Make them come to the same result when called again"
@@ -183,7 +184,7 @@ class Settling:
         if self._listed is None:
             session, only = self._session, self._only
             dirty = [one for one in session.identity_map._modified if one not in session._deleted]
-            orphans = _orphans(dirty)
+            orphans = self._orphans = _orphans(dirty)
             self._listed = {
                 Operation.INSERT: list(session._new),
                 Operation.UPDATE: [one for one in dirty if one not in orphans]
@@ -195,6 +196,12 @@ class Settling:
                 for operation, states in self._listed.items():
                     self._listed[operation] = [state for state in states if state in only]
         return self._listed
+
+    def _fetch_missing(self) -> None:
+        """Read old values; of orphans too, for one that is replaced by another never comes late."""
+        self._old.fetch_missing(self._pending())
+        if self._orphans:
+            self._old.fetch_missing({Operation.DELETE: self._orphans})
 
     def _is_still(self, operation: Operation, state: State) -> bool:
         """Whether no hook has taken the object out of the session, or deleted it, meanwhile."""
