@@ -19,6 +19,8 @@ import pytest
 from pymongo.database import Database
 from sqlalchemy import URL, Engine, create_engine, event
 
+from lifecycle import Lifecycle
+from lifecycle.audit.stores.memory import MemoryStore
 from tests.servers import MongoServer, Unavailable, empty, mongodb, sql_database, unique_name
 
 
@@ -44,8 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let the many collections of garbage that tests ask for look only at what tests make."""
-    gc.collect()
+    """Refuse models of two modules with one name, and let collections of garbage be quick.
+
+    The first stay known in tests of others; the second look only at what tests make.
+    """
+    Lifecycle(store=MemoryStore()).coverage()
+    while gc.collect():
+        pass  # what is let go of may let go of more
     gc.freeze()
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from lifecycle import Lifecycle, audited, pre_update
+from lifecycle import Lifecycle, audited, post_load, pre_update
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import (
     ConfigurationError,
@@ -265,12 +265,12 @@ def test_asking_about_a_class_that_is_not_mapped_is_refused() -> None:
 def test_a_model_is_asked_about_by_its_registered_name(user: Any) -> None:
     """It is known before anything of it is used; the name of a class that inherits is no other."""
 
-    @audited(entity="shop.Cargo")
-    class Cargo(user.__mro__[1]):  # type: ignore[misc]
+    @audited(entity="shop.Freight")
+    class Freight(user.__mro__[1]):  # type: ignore[misc]
         __tablename__ = "cargoes"
         id: Mapped[int] = mapped_column(primary_key=True)
 
-    class Bulky(Cargo):
+    class Bulky(Freight):
         """Kept in the table of cargoes."""
 
     class Ship(mongoengine.Document):
@@ -280,9 +280,9 @@ def test_a_model_is_asked_about_by_its_registered_name(user: Any) -> None:
         """Kept in the collection of ships."""
 
     history = Lifecycle(store=MemoryStore()).history
-    for name in ("User", "shop.Cargo", "Ship"):
+    for name in ("User", "shop.Freight", "Ship"):
         assert list(history.of(name, 1)) == []
-    for name in ("Cargo", "Bulky", "Ferry", "Usr"):
+    for name in ("Freight", "Bulky", "Ferry", "Usr"):
         with pytest.raises(HistoryError, match=f"no model is called '{name}'"):
             list(history.of(name, 1))
 
@@ -344,9 +344,11 @@ lifecycle.Lifecycle(store=lifecycle.audit.stores.memory.MemoryStore())
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_lifecycle_goes_with_the_sessions_it_was_installed_on(engine: Engine) -> None:
-    """Neither keeps the other alive."""
+def test_a_lifecycle_goes_with_the_sessions_it_was_installed_on(engine: Engine, user: Any) -> None:
+    """Neither keeps the other alive, nor does a class whose loads it listens to."""
     lifecycle, factory = Lifecycle(), sessionmaker(engine)
+    lifecycle.subscribe(post_load(user)(lambda event: None))
+    user.registry.configure()
     lifecycle.install(factory)
     gone = weakref.ref(lifecycle.history)
     del lifecycle, factory

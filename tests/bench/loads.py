@@ -79,7 +79,8 @@ def flush(world: World, size: int) -> Steps:
         yield None
         session.commit()
         yield Step(UPDATE, size, reach="2 statements added")
-        for item in found:
+    with world.sessions() as session:
+        for item in session.scalars(select(world.model)):
             session.delete(item)
         yield None
         session.commit()
@@ -87,29 +88,36 @@ def flush(world: World, size: int) -> Steps:
 
 
 def single(world: World, size: int) -> Steps:
-    """Transactions of one object each, in one session."""
-    with world.sessions() as session:
-        made = items(world.model, size)
-        yield None
-        for item in made:
+    """Transactions of one object each, in a session of their own, as a web request has it."""
+    made = items(world.model, size)
+    yield None
+    for item in made:
+        with world.sessions() as session:
             session.add(item)
             session.commit()
-        yield Step(INSERT, size, size)
-        for item in made:
-            change(item)
+    yield Step(INSERT, size, size)
+    keys = [item.id for item in made]
+    yield None
+    for key in keys:
+        with world.sessions() as session:
+            change(session.get_one(world.model, key))
             session.commit()
-        yield Step(UPDATE, size, size)
-        for item in made:
-            session.delete(item)
+    yield Step(UPDATE, size, size)
+    for key in keys:
+        with world.sessions() as session:
+            session.delete(session.get_one(world.model, key))
             session.commit()
-        yield Step(DELETE, size, size)
+    yield Step(DELETE, size, size)
 
 
 COMMITS_AMONG: Final = 10
 
 
 def among(world: World, size: int) -> Steps:
-    """The same ten changes, each with its commit, in an empty session and in a full one."""
+    """The same ten changes, each with its commit, in an empty session and in a full one.
+
+    What such a session keeps over a commit is read again before it is overwritten.
+    """
     with world.engine.begin() as connection:
         fill(connection, world.model, size)
     for others in (False, True):

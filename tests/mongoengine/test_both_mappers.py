@@ -11,7 +11,14 @@ import pytest
 from mongoengine import fields
 from pymongo.database import Database
 from sqlalchemy import JSON, Engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    configure_mappers,
+    mapped_column,
+    sessionmaker,
+)
 
 from lifecycle import (
     Lifecycle,
@@ -190,7 +197,7 @@ class Song(Hooked, Base):
     tags: Mapped[list[Any] | None] = mapped_column(JSON)
 
 
-class Plain(Base):
+class Bare(Base):
     __tablename__ = "both_plain"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -207,6 +214,7 @@ class PlainChild(PlainDocument):
 
 @pytest.fixture
 def sessions(sqlite_engine: Engine) -> Any:
+    configure_mappers()  # a class is known from then on
     Base.metadata.create_all(sqlite_engine)
     return sessionmaker(sqlite_engine)
 
@@ -254,15 +262,15 @@ def test_subscribers_without_targets_are_told_of_both(both: Lifecycle, sessions:
             told.append((str(event.moment), event.entity))
 
     with sessions.begin() as session:
-        session.add(Plain(name="x"))
+        session.add(Bare(name="x"))
     of_objects = list(told)
     told.clear()
     PlainDocument(name="x").save()
     assert of_objects == [
         ("pre_flush", []),
-        ("on_flush", ["Plain"]),
-        ("post_flush", ["Plain"]),
-        ("post_commit", "Plain"),
+        ("on_flush", ["Bare"]),
+        ("post_flush", ["Bare"]),
+        ("post_commit", "Bare"),
     ]
     assert told == [
         (moment, ["PlainDocument" for _ in entities])
@@ -314,10 +322,10 @@ def test_a_hook_of_a_document_can_save_objects_and_the_other_way_round(
     @post_persist(Picture)
     def to_sql(event: Any) -> None:
         with sessions.begin() as session:
-            session.add(Plain(name=event.instance.title))
+            session.add(Bare(name=event.instance.title))
 
     @both.subscribe
-    @post_commit(Plain)
+    @post_commit(Bare)
     def to_document(event: Any) -> None:
         PlainDocument(name=event.changes.new("name")).save()
 
@@ -325,7 +333,7 @@ def test_a_hook_of_a_document_can_save_objects_and_the_other_way_round(
         Picture(title="x").save()
     assert PlainDocument.objects.get().name == "x"
     found = both.history.find(actor="ann", newest_first=False)
-    assert sorted(record.entity for record in found) == ["Picture", "Plain", "PlainDocument"]
+    assert sorted(record.entity for record in found) == ["Bare", "Picture", "PlainDocument"]
 
 
 def test_a_veto_of_an_object_in_the_hook_of_a_document_keeps_both_from_being_written(
@@ -334,7 +342,7 @@ def test_a_veto_of_an_object_in_the_hook_of_a_document_keeps_both_from_being_wri
     """When it comes before the document's write."""
 
     @both.subscribe
-    @pre_persist(Plain)
+    @pre_persist(Bare)
     def refuse(event: Any) -> None:
         event.veto("no")
 
@@ -342,7 +350,7 @@ def test_a_veto_of_an_object_in_the_hook_of_a_document_keeps_both_from_being_wri
     @pre_persist(Picture)
     def to_sql(event: Any) -> None:
         with sessions.begin() as session:
-            session.add(Plain(name="x"))
+            session.add(Bare(name="x"))
 
     with pytest.raises(Veto):
         Picture(title="x").save()

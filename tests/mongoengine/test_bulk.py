@@ -32,7 +32,7 @@ class Quick(mongoengine.QuerySet):
         return self.update(inc__size=1)
 
 
-class Item(mongoengine.Document):
+class Goods(mongoengine.Document):
     """Of which there are three: a, b and c, of sizes 1, 2 and 3."""
 
     name = fields.StringField(db_field="n", unique=True)
@@ -49,15 +49,15 @@ class Other(mongoengine.Document):
 def made() -> None:
     """Make the three."""
     for number, (name, id) in enumerate(IDS.items(), 1):
-        Item(id=id, name=name, size=number, tags=["t"], part=Piece(qty=number)).save()
+        Goods(id=id, name=name, size=number, tags=["t"], part=Piece(qty=number)).save()
 
 
 def raw() -> Any:
-    return Item._get_collection()
+    return Goods._get_collection()
 
 
 def item(**values: Any) -> Any:
-    return Item(**values)
+    return Goods(**values)
 
 
 Expected = dict[tuple[str, str], dict[str, Any]]
@@ -95,147 +95,147 @@ APPENDED = {"tags": ListEdit((Splice(1, (), ("u",)),))}
 WRITES: dict[str, tuple[Callable[[], Any], Expected]] = {
     # --- querysets ---
     "update": (
-        lambda: Item.objects(size__gte=2).update(set__size=9),
+        lambda: Goods.objects(size__gte=2).update(set__size=9),
         updated(b=size(2, 9), c=size(3, 9)),
     ),
     "update by what the server works out": (
-        lambda: Item.objects(size__gte=2).update(inc__size=10, push__tags="u"),
+        lambda: Goods.objects(size__gte=2).update(inc__size=10, push__tags="u"),
         updated(b=size(2, 12) | APPENDED, c=size(3, 13) | APPENDED),
     ),
     "update of what it is found by": (
-        lambda: Item.objects(size=2).update(set__size=3),
+        lambda: Goods.objects(size=2).update(set__size=3),
         updated(b=size(2, 3)),
     ),
     "update of some to what they are": (
-        lambda: Item.objects.update(set__size=2),
+        lambda: Goods.objects.update(set__size=2),
         updated(a=size(1, 2), c=size(3, 2)),
     ),
     "update inside an embedded document": (
-        lambda: Item.objects(name="a").update(set__part__qty=7),
+        lambda: Goods.objects(name="a").update(set__part__qty=7),
         updated(a={"part.qty": Change(1, 7)}),
     ),
     "update that takes a field away": (
-        lambda: Item.objects(name="a").update(unset__size=1, unset__part=1),
+        lambda: Goods.objects(name="a").update(unset__size=1, unset__part=1),
         updated(a={"size": Change(1, ABSENT), "part": Change({"qty": 1}, ABSENT)}),
     ),
     "update of an element that is found": (
-        lambda: Item.objects(tags="t", name="a").update(set__tags__S="z"),
+        lambda: Goods.objects(tags="t", name="a").update(set__tags__S="z"),
         updated(a={"tags.0": Change("t", "z")}),
     ),
     "update by operators": (
-        lambda: Item.objects(name="a").update(__raw__={"$rename": {"s": "size2"}}),
+        lambda: Goods.objects(name="a").update(__raw__={"$rename": {"s": "size2"}}),
         updated(a={"size": Change(1, ABSENT), "size2": Change(ABSENT, 1)}),
     ),
-    "update of nothing": (lambda: Item.objects(name="x").update(set__size=9), {}),
-    "update of none()": (lambda: Item.objects.none().update(set__size=9), {}),
+    "update of nothing": (lambda: Goods.objects(name="x").update(set__size=9), {}),
+    "update of none()": (lambda: Goods.objects.none().update(set__size=9), {}),
     "update, full result": (
-        lambda: Item.objects(size__gte=2).update(set__size=9, full_result=True).raw_result,
+        lambda: Goods.objects(size__gte=2).update(set__size=9, full_result=True).raw_result,
         updated(b=size(2, 9), c=size(3, 9)),
     ),
     "update_one": (
-        lambda: Item.objects(name="b").update_one(set__size=9),
+        lambda: Goods.objects(name="b").update_one(set__size=9),
         updated(b=size(2, 9)),
     ),
     "update_one, full result": (
-        lambda: Item.objects(name="b").update_one(inc__size=1, full_result=True).raw_result,
+        lambda: Goods.objects(name="b").update_one(inc__size=1, full_result=True).raw_result,
         updated(b=size(2, 3)),
     ),
-    "update_one of nothing": (lambda: Item.objects(name="x").update_one(set__size=9), {}),
+    "update_one of nothing": (lambda: Goods.objects(name="x").update_one(set__size=9), {}),
     "update_one to what it is": (
-        lambda: Item.objects(name="b").update_one(set__size=2, full_result=True).modified_count,
+        lambda: Goods.objects(name="b").update_one(set__size=2, full_result=True).modified_count,
         {},
     ),
     "update that inserts": (
-        lambda: Item.objects(name="d").update(set__size=4, upsert=True),
+        lambda: Goods.objects(name="d").update(set__size=4, upsert=True),
         came("d", size=4),
     ),
     "update_one that inserts": (
-        lambda: Item.objects(name="d").update_one(set__size=4, upsert=True),
+        lambda: Goods.objects(name="d").update_one(set__size=4, upsert=True),
         came("d", size=4),
     ),
     "update_one that could insert": (
-        lambda: Item.objects(name="b").update_one(set__size=4, upsert=True),
+        lambda: Goods.objects(name="b").update_one(set__size=4, upsert=True),
         updated(b=size(2, 4)),
     ),
     "upsert_one that updates": (
-        lambda: Item.objects(name="b").upsert_one(set__size=4).size,
+        lambda: Goods.objects(name="b").upsert_one(set__size=4).size,
         updated(b=size(2, 4)),
     ),
     "upsert_one that inserts": (
-        lambda: Item.objects(name="d").upsert_one(set__size=4).name,
+        lambda: Goods.objects(name="d").upsert_one(set__size=4).name,
         came("d", size=4),
     ),
     "modify": (
-        lambda: Item.objects(name="b").modify(set__size=4).size,
+        lambda: Goods.objects(name="b").modify(set__size=4).size,
         updated(b=size(2, 4)),
     ),
     "modify, new": (
-        lambda: Item.objects(name="b").modify(inc__size=4, new=True).size,
+        lambda: Goods.objects(name="b").modify(inc__size=4, new=True).size,
         updated(b=size(2, 6)),
     ),
     "modify of the first": (
-        lambda: Item.objects.order_by("-size").modify(inc__size=4).name,
+        lambda: Goods.objects.order_by("-size").modify(inc__size=4).name,
         updated(c=size(3, 7)),
     ),
     "modify of the first, new": (
-        lambda: Item.objects.order_by("-size").modify(inc__size=4, new=True).name,
+        lambda: Goods.objects.order_by("-size").modify(inc__size=4, new=True).name,
         updated(c=size(3, 7)),
     ),
     "modify of one without the field, new": (
-        lambda: Item.objects(name="b").modify(set__tags=[], new=True).tags,
+        lambda: Goods.objects(name="b").modify(set__tags=[], new=True).tags,
         updated(b={"tags": Change(["t"], [])}),
     ),
     "modify of some fields": (
-        lambda: Item.objects(name="b").only("name").modify(inc__size=4).name,
+        lambda: Goods.objects(name="b").only("name").modify(inc__size=4).name,
         updated(b=size(2, 6)),
     ),
-    "modify of nothing": (lambda: Item.objects(name="x").modify(set__size=4), {}),
+    "modify of nothing": (lambda: Goods.objects(name="x").modify(set__size=4), {}),
     "modify that inserts": (
-        lambda: Item.objects(name="d").modify(set__size=4, upsert=True),
+        lambda: Goods.objects(name="d").modify(set__size=4, upsert=True),
         came("d", size=4),
     ),
     "modify that inserts, new": (
-        lambda: Item.objects(name="d").modify(set__size=4, upsert=True, new=True).size,
+        lambda: Goods.objects(name="d").modify(set__size=4, upsert=True, new=True).size,
         came("d", size=4),
     ),
     "modify that removes": (
-        lambda: Item.objects(name="b").modify(remove=True).size,
+        lambda: Goods.objects(name="b").modify(remove=True).size,
         gone("b", 2),
     ),
     "insert of one": (
-        lambda: Item.objects.insert(item(name="d", size=4)).name,
+        lambda: Goods.objects.insert(item(name="d", size=4)).name,
         came("d", size=4, tags=[]),
     ),
     "insert of several": (
-        lambda: [one.name for one in Item.objects.insert([item(name="d"), item(name="e")])],
+        lambda: [one.name for one in Goods.objects.insert([item(name="d"), item(name="e")])],
         came("d", tags=[]) | came("e", tags=[]),
     ),
     "insert of several, ids only": (
-        lambda: len(Item.objects.insert([item(name="d"), item(name="e")], load_bulk=False)),
+        lambda: len(Goods.objects.insert([item(name="d"), item(name="e")], load_bulk=False)),
         came("d", tags=[]) | came("e", tags=[]),
     ),
-    "delete": (lambda: Item.objects(size__gte=2).delete(), gone("b", 2) | gone("c", 3)),
-    "delete of nothing": (lambda: Item.objects(name="x").delete(), {}),
-    "delete of a slice": (lambda: Item.objects.order_by("size")[1:2].delete(), gone("b", 2)),
+    "delete": (lambda: Goods.objects(size__gte=2).delete(), gone("b", 2) | gone("c", 3)),
+    "delete of nothing": (lambda: Goods.objects(name="x").delete(), {}),
+    "delete of a slice": (lambda: Goods.objects.order_by("size")[1:2].delete(), gone("b", 2)),
     "update without a cache": (
-        lambda: Item.objects.no_cache()(name="a").update(set__size=9),
+        lambda: Goods.objects.no_cache()(name="a").update(set__size=9),
         updated(a=size(1, 9)),
     ),
     "update by a queryset class": (
-        lambda: Item.objects(name="a").grow(),
+        lambda: Goods.objects(name="a").grow(),
         updated(a=size(1, 2)),
     ),
     # --- documents ---
     "Document.update": (
-        lambda: Item.objects.get(name="a").update(set__size=9),
+        lambda: Goods.objects.get(name="a").update(set__size=9),
         updated(a=size(1, 9)),
     ),
     "Document.modify": (
-        lambda: Item.objects.get(name="a").modify(inc__size=9),
+        lambda: Goods.objects.get(name="a").modify(inc__size=9),
         updated(a=size(1, 10)),
     ),
     "Document.modify of what does not match": (
-        lambda: Item.objects.get(name="a").modify({"size": 7}, inc__size=9),
+        lambda: Goods.objects.get(name="a").modify({"size": 7}, inc__size=9),
         {},
     ),
     # --- pymongo, through the class ---
@@ -324,7 +324,7 @@ WRITES: dict[str, tuple[Callable[[], Any], Expected]] = {
     ),
     # --- what raises ---
     "an insert that fails half way": (
-        lambda: Item.objects.insert([item(name="d"), item(name="a"), item(name="e")]),
+        lambda: Goods.objects.insert([item(name="d"), item(name="a"), item(name="e")]),
         came("d", tags=[]),
     ),
     "an insert_many that fails in the middle and goes on": (
@@ -336,15 +336,15 @@ WRITES: dict[str, tuple[Callable[[], Any], Expected]] = {
         came("d"),
     ),
     "an update that the server refuses": (
-        lambda: Item.objects(name="a").update(__raw__={"$inc": {"n": 1}}),
+        lambda: Goods.objects(name="a").update(__raw__={"$inc": {"n": 1}}),
         {},
     ),
     "an update_one that the server refuses": (
-        lambda: Item.objects(name="a").update_one(__raw__={"$inc": {"n": 1}}),
+        lambda: Goods.objects(name="a").update_one(__raw__={"$inc": {"n": 1}}),
         {},
     ),
     "an update_one to a name that is taken": (
-        lambda: Item.objects(name="a").update_one(set__name="b"),
+        lambda: Goods.objects(name="a").update_one(set__name="b"),
         {},
     ),
     "an update without operators": (lambda: raw().update_one({"n": "a"}, {"s": 1}), {}),
@@ -353,13 +353,13 @@ WRITES: dict[str, tuple[Callable[[], Any], Expected]] = {
     "too few arguments": (lambda: raw().update_many({}), {}),
     "nothing to insert": (lambda: raw().insert_many([]), {}),
     "no requests": (lambda: raw().bulk_write([]), {}),
-    "an update with nothing to do": (lambda: Item.objects.update(), {}),
-    "an update of an unknown field": (lambda: Item.objects.update(set__color=1), {}),
+    "an update with nothing to do": (lambda: Goods.objects.update(), {}),
+    "an update of an unknown field": (lambda: Goods.objects.update(set__color=1), {}),
     "an insert of what is stored already": (
-        lambda: Item.objects.insert(Item.objects.first()),
+        lambda: Goods.objects.insert(Goods.objects.first()),
         {},
     ),
-    "an insert of another class": (lambda: Item.objects.insert(Other(name="x")), {}),
+    "an insert of another class": (lambda: Goods.objects.insert(Other(name="x")), {}),
 }
 
 

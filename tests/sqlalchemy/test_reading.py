@@ -43,7 +43,7 @@ class State(Enum):
     SHUT = "shut"
 
 
-class Customer(Base):
+class Patron(Base):
     """The target of a foreign key."""
 
     __tablename__ = "reading_customers"
@@ -60,8 +60,8 @@ class Order(Base):
     state: Mapped[State | None] = mapped_column(EnumType(State))
     tags: Mapped[list[int] | None] = mapped_column(JSON)
     notes: Mapped[dict[str, int] | None] = mapped_column(MutableDict.as_mutable(JSON))
-    customer_id: Mapped[int | None] = mapped_column(ForeignKey(Customer.id))
-    customer: Mapped[Customer | None] = relationship()
+    customer_id: Mapped[int | None] = mapped_column(ForeignKey(Patron.id))
+    customer: Mapped[Patron | None] = relationship()
 
 
 MODEL: Final = Model(Order.__mapper__)
@@ -95,7 +95,7 @@ def _fresh(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else copy(value)
 
 
-Step = Callable[[Order, list[Customer]], None]
+Step = Callable[[Order, list[Patron]], None]
 
 
 def _assign(field: str, value: Any) -> Step:
@@ -103,7 +103,7 @@ def _assign(field: str, value: Any) -> Step:
 
 
 def _delete(field: str) -> Step:
-    def delete(order: Order, customers: list[Customer]) -> None:
+    def delete(order: Order, customers: list[Patron]) -> None:
         if field in vars(order):
             delattr(order, field)
 
@@ -113,7 +113,7 @@ def _delete(field: str) -> Step:
 def _flag(field: str) -> Step:
     """Say that a value was changed in place; of one already assigned its old value is kept."""
 
-    def flag(order: Order, customers: list[Customer]) -> None:
+    def flag(order: Order, customers: list[Patron]) -> None:
         if field in vars(order) and field not in instance_state(order).committed_state:
             flag_modified(order, field)
 
@@ -121,7 +121,7 @@ def _flag(field: str) -> Step:
 
 
 def _append(value: int) -> Step:
-    def append(order: Order, customers: list[Customer]) -> None:
+    def append(order: Order, customers: list[Patron]) -> None:
         if order.tags is not None:
             order.tags.append(value)
 
@@ -129,7 +129,7 @@ def _append(value: int) -> Step:
 
 
 def _note(value: int) -> Step:
-    def note(order: Order, customers: list[Customer]) -> None:
+    def note(order: Order, customers: list[Patron]) -> None:
         if order.notes is not None:
             order.notes["n"] = value
 
@@ -137,7 +137,7 @@ def _note(value: int) -> Step:
 
 
 def _give_to(index: int | None) -> Step:
-    def give(order: Order, customers: list[Customer]) -> None:
+    def give(order: Order, customers: list[Patron]) -> None:
         order.customer = None if index is None else customers[index]
 
     return give
@@ -179,7 +179,7 @@ def test_what_is_read_again_is_what_a_first_look_would_find(
     order = stored(**values) if again or operation is not Operation.INSERT else Order(**values)
     if operation is Operation.INSERT:
         make_transient(order)
-    customers, looking = [Customer(), Customer(id=2)], live(order, operation)
+    customers, looking = [Patron(), Patron(id=2)], live(order, operation)
     found = looking.read()
     assert found == live(order, operation).read()
     for some in steps:
@@ -192,12 +192,12 @@ def test_what_is_read_again_is_what_a_first_look_would_find(
 
 
 def _new() -> Order:
-    return Order(price=Decimal(1), state=State.OPEN, customer=Customer(id=1))
+    return Order(price=Decimal(1), state=State.OPEN, customer=Patron(id=1))
 
 
 def _changed() -> Order:
     order = stored(price=Decimal(1), state=State.OPEN, tags=[1])
-    order.price, order.state, order.customer = Decimal(2), State.SHUT, Customer(id=1)
+    order.price, order.state, order.customer = Decimal(2), State.SHUT, Patron(id=1)
     return order
 
 
@@ -245,12 +245,12 @@ def test_an_equal_value_that_is_not_the_same_is_seen(one: Any, other: Any) -> No
 def test_another_target_of_a_relationship_is_seen_and_a_key_given_to_it() -> None:
     """As when a hook gives keys to new objects that others are going to refer to."""
     order = stored()
-    order.customer = Customer()
+    order.customer = Patron()
     looking = live(order, Operation.UPDATE)
     assert looking.read() == {"customer_id": Change(None, UNKNOWN)}
     order.customer.id = 7
     assert looking.read() == {"customer_id": Change(None, 7)}
-    order.customer = Customer(id=8)
+    order.customer = Patron(id=8)
     assert looking.read() == {"customer_id": Change(None, 8)}
 
 

@@ -22,14 +22,14 @@ class Base(DeclarativeBase):
     pass
 
 
-class Invoice(Base):
+class Voucher(Base):
     __tablename__ = "embedded_invoices"
     id: Mapped[int] = mapped_column(primary_key=True)
     note: Mapped[str]
 
 
 @not_audited
-class Draft(Base):
+class Sketch(Base):
     __tablename__ = "embedded_drafts"
     id: Mapped[int] = mapped_column(primary_key=True)
 
@@ -44,10 +44,10 @@ def lifecycle(tmp_path: Path) -> Iterator[Lifecycle]:
     found.install(session_maker)
     found.create_tables(engine)
     with acting("<b>ann</b>", reason="<script>"), session_maker.begin() as session:
-        session.add(Invoice(id=7, note="a & b"))
+        session.add(Voucher(id=7, note="a & b"))
     for note in ("<img>", "c"):
         with acting("bob"), session_maker.begin() as session:
-            invoice = session.get(Invoice, 7)
+            invoice = session.get(Voucher, 7)
             assert invoice is not None
             invoice.note = note
     yield found
@@ -58,9 +58,9 @@ def lifecycle(tmp_path: Path) -> Iterator[Lifecycle]:
 def test_addresses_need_no_request(lifecycle: Lifecycle) -> None:
     """Of an object, a record and an actor, under the address of the mount."""
     embedded = audit_ui.Embedded(lifecycle, at="/audit/")
-    entity = lifecycle.entity(Invoice)
-    record = next(lifecycle.history.of(Invoice, 7))
-    assert embedded.url_for_history(Invoice, 7) == f"/audit/o/{entity}/7"
+    entity = lifecycle.entity(Voucher)
+    record = next(lifecycle.history.of(Voucher, 7))
+    assert embedded.url_for_history(Voucher, 7) == f"/audit/o/{entity}/7"
     assert embedded.url_for_record(record) == f"/audit/r/{record.id}"
     assert embedded.url_for_record(record.id) == f"/audit/r/{record.id}"
     assert embedded.url_for_actor("a/b") == "/audit/a/a~1b"
@@ -71,17 +71,17 @@ def test_addresses_need_no_request(lifecycle: Lifecycle) -> None:
 def test_a_fragment_is_escaped_and_leads_to_the_pages(lifecycle: Lifecycle) -> None:
     """The last changes, each with its address, and the way to all of them."""
     embedded = audit_ui.Embedded(lifecycle, at="https://example.org/audit")
-    html = embedded.history_fragment(Invoice, 7, limit=2)
+    html = embedded.history_fragment(Voucher, 7, limit=2)
     assert html.count("<li>") == 2
     assert "&lt;img&gt;" in html
     assert "The whole history" in html
-    everything = embedded.history_fragment(Invoice, 7)
+    everything = embedded.history_fragment(Voucher, 7)
     assert "&lt;script&gt;" in everything
     assert "<b>ann" not in everything
     links = re.findall(r'href="([^"]*)"', everything)
     assert links
     assert all(link.startswith("https://example.org/audit/") for link in links)
-    assert "Nothing is recorded" in embedded.history_fragment(Invoice, 8)
+    assert "Nothing is recorded" in embedded.history_fragment(Voucher, 8)
     assert not re.search(r"\sstyle=|\son\w+=|<style|<script", everything)
 
 
@@ -90,8 +90,8 @@ def test_coverage_tells_what_is_not_in_the_log(lifecycle: Lifecycle) -> None:
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
         page = see(client, "/-/coverage")
         assert "No write was seen that the log does not have" in page
-        assert lifecycle.entity(Invoice) in page.partition("entities are recorded")[2]
-        assert "Draft" in page.partition("1 entities are not")[2]
+        assert lifecycle.entity(Voucher) in page.partition("entities are recorded")[2]
+        assert "Sketch" in page.partition("entities are not")[2]
         assert 'href="./-/coverage">Coverage' in client.get("/").text
         assert client.get("/-/coverage.json").json()["unrecorded"] == []
 

@@ -50,7 +50,12 @@ from lifecycle import audited, not_audited
 
 
 class Base(DeclarativeBase):
-    """The base of the workload's models."""
+    """The base of the workload's models, which do not share their names with those of tests."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if Base in cls.__bases__:
+            audited(entity=f"workload.{cls.__name__}")(cls)
 
 
 _ticks: Iterator[int] = count(1)

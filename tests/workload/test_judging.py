@@ -150,7 +150,9 @@ def test_a_record_of_what_never_was_is_found(log: Log) -> None:
     """A row, or a change that comes to nothing."""
     last = log.records[-1]
     row = ChangeSet({"id": Change(ABSENT, 999)}, Operation.INSERT)
-    phantom = replace(last, entity="Book", key="999", changes=row, operation=Operation.INSERT)
+    phantom = replace(
+        last, entity="workload.Book", key="999", changes=row, operation=Operation.INSERT
+    )
     assert MISMATCH in log.kinds([*log.records, phantom])
     for at, record in _places(log):
         if record.operation is Operation.UPDATE:

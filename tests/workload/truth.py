@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapper, configure_mappers
 
 from lifecycle.keys import key_text
 from lifecycle.markers import MASKED
+from lifecycle.policy import entity_of
 from tests.workload.models import COLLECTIONS, Account, Base, Draft
 
 __all__ = ["Rows", "Truth"]
@@ -31,7 +32,6 @@ __all__ = ["Rows", "Truth"]
 Rows: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 """By entity and key, the fields."""
 
-NAMES: Final = {Account: "bank.Account"}
 MASKS: Final = {Account: {"password"}}
 EXCLUDES: Final = {Account: {"seen"}}
 UNRECORDED: Final = (Draft,)
@@ -53,7 +53,7 @@ class Truth:
         """The rows of every entity, with the keys in their many-to-many collections."""
         found: Rows = {table.entity: dict(table.read(connection)) for table in self._tables}
         for cls, name, owner, member in self._collections:
-            objects = found[NAMES.get(cls, cls.__name__)]
+            objects = found[entity_of(cls)]
             for fields in objects.values():
                 fields[name] = frozenset()
             for owner_key, member_key in connection.execute(select(owner, member)):
@@ -66,7 +66,7 @@ class _Table:
 
     def __init__(self, root: Mapper[Any], dialect: Dialect) -> None:
         cls = root.class_
-        self.entity: Final = NAMES.get(cls, cls.__name__)
+        self.entity: Final = entity_of(cls)
         self._masked: Final = MASKS.get(cls, set())
         classes = [one for one in root.self_and_descendants if not one.concrete or one is root]
         self._fields: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from sqlalchemy import event
 from sqlalchemy.orm import QueryContext, Session
@@ -38,6 +38,7 @@ class Loading:
         self._doubt = doubt
         self._models: dict[type, Model] = {}
         self._watched: Final[WeakSet[type]] = WeakSet()
+        self._listeners: Final = _listeners(ref(self))
 
     def watch(self, model: Model) -> None:
         """Listen to a class from now on, if it has load hooks and is not listened to yet."""
@@ -45,7 +46,7 @@ class Loading:
         if model.cls in self._watched or not {Moment.PRE_LOAD, Moment.POST_LOAD} & plan.keys():
             return
         self._models[model.cls] = model
-        for name, listener in (("load", self._loaded), ("refresh", self._refreshed)):
+        for name, listener in self._listeners:
             event.listen(
                 model.cls, name, listener, raw=True, insert=True, restore_load_context=True
             )
@@ -54,23 +55,15 @@ class Loading:
     def forget(self) -> None:
         """Listen to no class any more."""
         for cls in list(self._watched):
-            for name, listener in (("load", self._loaded), ("refresh", self._refreshed)):
+            for name, listener in self._listeners:
                 event.remove(cls, name, listener)
         self._watched.clear()
         self._models.clear()
 
-    def _loaded(self, state: State, context: QueryContext | None) -> None:
-        if state.key is not None:  # else a new object that is being merged
-            self._run(state, context, None)
-
-    def _refreshed(
+    def run(
         self, state: State, context: QueryContext | None, names: Collection[str] | None
     ) -> None:
-        self._run(state, context, names)
-
-    def _run(
-        self, state: State, context: QueryContext | None, names: Collection[str] | None
-    ) -> None:
+        """Run the load hooks of an object; ``names`` are the fields it got, ``None`` for all."""
         session = state.session
         model = self._models.get(state.class_)
         if session is None or model is None or not self._sees(session):
@@ -135,3 +128,21 @@ class _AfterRows:
         loaded, self._loaded = self._loaded, {}
         for state, (_, model, session) in loaded.items():
             self._loading.tell(state, model, session)
+
+
+def _listeners(loading: ref[Loading]) -> tuple[tuple[str, Callable[..., None]], ...]:
+    """What to listen to on a class; it keeps no Lifecycle from going, as the class stays."""
+
+    def loaded(state: State, context: QueryContext | None) -> None:
+        alive = loading()
+        if alive is not None and state.key is not None:  # else a new one that is being merged
+            alive.run(state, context, None)
+
+    def refreshed(
+        state: State, context: QueryContext | None, names: Collection[str] | None
+    ) -> None:
+        alive = loading()
+        if alive is not None:
+            alive.run(state, context, names)
+
+    return ("load", loaded), ("refresh", refreshed)
