@@ -195,13 +195,13 @@ class Lifecycle:
         ``f(event)``, when its condition asks about an unknown field, or when a target is not
         mapped and no mapped class inherits from it: subscribe after the models are declared.
         """
-        if isinstance(listener, type) and any(one.maps(listener) for one in self._adapters()):
+        if isinstance(listener, type) and self._mapping(listener) is not None:
             raise HookDefinitionError(
                 f"{listener.__qualname__} is mapped, so its own hooks run without subscribing it"
             )
         for hook in subscribed_hooks(listener):
             for target in hook.mark.targets:
-                if not any(mapper.maps(target) for mapper in self._adapters()):
+                if self._mapping(target) is None:
                     raise HookDefinitionError(
                         f"{hook.name}, marked @{hook.mark.moment}, is for {target.__qualname__}, "
                         "which is not mapped, nor is any class that inherits from it: "
@@ -419,10 +419,16 @@ class Lifecycle:
             "of a mongoengine connection"
         )
 
+    def _mapping(self, cls: type) -> Mapper | None:
+        """What maps the class, or one that inherits from it, as all classes do from ``object``."""
+        if cls is object or issubclass(cls, type):
+            return None
+        return next((mapper for mapper in self._adapters() if mapper.maps(cls)), None)
+
     def _mapper_of(self, cls: type) -> Mapper:
-        for mapper in self._adapters():
-            if mapper.maps(cls):
-                return mapper
+        mapper = self._mapping(cls)
+        if mapper is not None:
+            return mapper
         raise HistoryError(
             f"{cls.__module__}.{cls.__qualname__} is not mapped, so it has no history: "
             "name a mapped class, or its registered name"

@@ -287,6 +287,13 @@ def test_a_model_is_asked_about_by_its_registered_name(user: Any) -> None:
             list(history.of(name, 1))
 
 
+@pytest.mark.parametrize("target", [(object(),), (7,), (object, 1), (int, 1), (type, 1)])
+def test_what_is_no_model_has_no_history(target: tuple[Any, ...], user: Any) -> None:
+    """Whatever it is."""
+    with pytest.raises(HistoryError, match="is not mapped, so it has no history"):
+        list(Lifecycle(store=MemoryStore()).history.of(*target))
+
+
 def test_a_policy_on_an_unknown_field_is_found_when_installing(engine: Engine, user: Any) -> None:
     """A misspelt mask would leave a secret in the log, so it is an error, not a shrug."""
     audited(mask={"pasword"})(user)
