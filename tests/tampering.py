@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Table, event
 from sqlalchemy.exc import DBAPIError
 
-from lifecycle.audit.evidence import Verdict, verify
 from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.audit.verifying import Verdict, verify
 
 __all__ = ["fast", "tampered"]
 

@@ -15,8 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from lifecycle.audit.chain import Kind, Signer, chained, finished
-from lifecycle.audit.evidence import acts_of
-from lifecycle.audit.leaves import HEADER, SALT, Fate, Leaf, Part, Row, erased
+from lifecycle.audit.leaves import HEADER, SALT, Fate, Leaf, Part, Row, acts_of, erased
 from lifecycle.audit.ledger import Hold, Ledger, LedgerWriter
 from lifecycle.context import current
 

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 from msgspec import Struct, field
 
 from lifecycle import codec
-from lifecycle.audit.evidence import Progress
 from lifecycle.audit.format import advanced, load
 from lifecycle.audit.ledger import Ledger, ledger_of
 from lifecycle.audit.likeness import alike
+from lifecycle.audit.progress import Progress
 from lifecycle.audit.recorder import recordable
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.store import AuditStore, Entry, Query

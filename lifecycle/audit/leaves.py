@@ -14,7 +14,7 @@ digits and times as ``2026-11-21 08:06:43.618766`` in UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256, shake_128
 from os import urandom
 from struct import Struct as Packing
@@ -24,7 +24,7 @@ import msgspec
 
 from lifecycle.errors import EvidenceError
 
-__all__ = ["HEADER", "Fate", "Leaf", "Part", "Row", "erased", "leaf_of", "part_digest"]
+__all__ = ["HEADER", "Fate", "Leaf", "Part", "Row", "acts_of", "erased", "leaf_of", "part_digest"]
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -34,6 +34,7 @@ HEADER: Final = -1
 SALT: Final = 16
 _UNUSED: Final = ""  # for the salt of a cell without a value
 _ZERO: Final = bytes(SALT)
+_ALL: Final = -2  # stands for every part of a leaf
 _PART: Final = Packing(">i32s16s")
 _PLACE: Final = Packing(">qi")
 
@@ -327,3 +328,14 @@ def _left(row: Row, place: int, cell: bytes) -> bytes:
 def _is_left(row: Row, place: int, cell: bytes | None) -> bool:
     found = _DIGEST.search((cell or b"").decode())
     return found is not None and _instead(row, place, found[0]).encode() == cell
+
+
+def acts_of(leaf: Leaf) -> Iterator[tuple[int, list[Any]]]:
+    """What acts did to the parts of a leaf, as the digest of the act takes it."""
+    if leaf.all_pruned is not None:
+        yield leaf.all_pruned, [leaf.seq, leaf.n, _ALL, []]
+    for n, fate in leaf.fates.items():
+        for act, cells in fate.erased.items():
+            yield act, [leaf.seq, leaf.n, n, cells]
+        if fate.pruned is not None:
+            yield fate.pruned, [leaf.seq, leaf.n, n, []]

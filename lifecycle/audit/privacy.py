@@ -20,10 +20,10 @@ from lifecycle.audit.acts import (
     some_at_a_time,
 )
 from lifecycle.audit.chain import Signer
-from lifecycle.audit.evidence import Progress
 from lifecycle.audit.history import History, Names
 from lifecycle.audit.leaves import HEADER
 from lifecycle.audit.ledger import Hold, ledger_of
+from lifecycle.audit.progress import Progress, nobody
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import AuditStore, Query
 from lifecycle.changes import split_path
@@ -55,10 +55,6 @@ class Pruned(Struct, frozen=True, kw_only=True):
     dry_run: bool
 
 
-def _nobody(done: int) -> None:
-    """Nobody looks at the progress."""
-
-
 def erase(
     store: AuditStore,
     *,
@@ -69,7 +65,7 @@ def erase(
     with_keys: bool = False,
     dry_run: bool = False,
     key: str | bytes | None = None,
-    progress: Progress = _nobody,
+    progress: Progress = nobody,
 ) -> Erased:
     """Put a keyed digest in place of recorded values, for good.
 
@@ -148,7 +144,7 @@ def prune(
     entity: str | None = None,
     dry_run: bool = False,
     key: str | bytes | None = None,
-    progress: Progress = _nobody,
+    progress: Progress = nobody,
 ) -> Pruned:
     """Remove old records, by age, or all but the newest ``keep`` of each object.
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from lifecycle.audit.chain import Checkpoint
 from lifecycle.audit.comparing import Comparison, Live, compare
-from lifecycle.audit.evidence import Progress, Sealed, Verdict, seal, verify
+from lifecycle.audit.progress import Progress, nobody
+from lifecycle.audit.sealing import Sealed, seal
 from lifecycle.audit.store import AuditStore
+from lifecycle.audit.verifying import Verdict, verify
 
 __all__ = ["Evidence"]
-
-
-def _nobody(done: int) -> None:
-    """Nobody looks at the progress."""
 
 
 class Evidence:
@@ -26,8 +24,8 @@ class Evidence:
         self._store = store
         self._live = live
 
-    def seal(self, *, key: str | bytes | None = None, progress: Progress = _nobody) -> Sealed:
-        """Seal what was recorded since the last time; see `lifecycle.audit.evidence.seal`."""
+    def seal(self, *, key: str | bytes | None = None, progress: Progress = nobody) -> Sealed:
+        """Seal what was recorded since the last time; see `lifecycle.audit.sealing.seal`."""
         return seal(self._store(), key=key, progress=progress)
 
     def verify(
@@ -35,13 +33,13 @@ class Evidence:
         *,
         checkpoints: Iterable[Checkpoint] = (),
         trusted: Iterable[str] = (),
-        progress: Progress = _nobody,
+        progress: Progress = nobody,
     ) -> Verdict:
-        """Compare what was sealed with what is there; see `lifecycle.audit.evidence.verify`."""
+        """Compare what was sealed with what is there; see `lifecycle.audit.verifying.verify`."""
         return verify(self._store(), checkpoints=checkpoints, trusted=trusted, progress=progress)
 
     def compare(
-        self, engine: Any = None, *, record: bool = False, progress: Progress = _nobody
+        self, engine: Any = None, *, record: bool = False, progress: Progress = nobody
     ) -> Comparison:
         """Compare the log with the tables and documents it tells of.
 

@@ -10,10 +10,10 @@ import msgspec
 
 from lifecycle.audit.chain import Checkpoint
 from lifecycle.audit.comparing import Comparison
-from lifecycle.audit.evidence import Verdict
-from lifecycle.audit.evidence import seal as seal_log
-from lifecycle.audit.evidence import verify as verify_log
 from lifecycle.audit.ledger import ledger_of
+from lifecycle.audit.sealing import seal as seal_log
+from lifecycle.audit.verifying import Verdict
+from lifecycle.audit.verifying import verify as verify_log
 from lifecycle.cli.logs import FOUND, a_log, as_lines, counting, the_store, told
 from lifecycle.context import acting
 

@@ -13,12 +13,13 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, update
 
-from lifecycle.audit import evidence
+from lifecycle.audit import sealing, verifying
 from lifecycle.audit.chain import Checkpoint, Tree
-from lifecycle.audit.evidence import Sealed, Verdict, verify
 from lifecycle.audit.privacy import prune
+from lifecycle.audit.sealing import Sealed
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.audit.verifying import Verdict, verify
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.errors import ConfigurationError, EvidenceError, StoreError, TablesMissing
 from lifecycle.markers import ABSENT
@@ -30,7 +31,7 @@ from tests.tampering import fast, tampered
 def seal(store: Any, **options: Any) -> Sealed:
     """Seal all there is."""
     settle(store)
-    return evidence.seal(store, **options)
+    return sealing.seal(store, **options)
 
 
 @pytest.fixture
@@ -134,9 +135,9 @@ def test_a_large_revision_is_sealed_in_parts(
     any_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A revision of more records than a leaf takes is as safe as any, over all borders."""
-    monkeypatch.setattr(evidence, "_PARTS", 3)
-    monkeypatch.setattr(evidence, "_LEAVES", 2)
-    monkeypatch.setattr(evidence, "REVISIONS", 2)
+    monkeypatch.setattr(sealing, "_PARTS", 3)
+    monkeypatch.setattr(verifying, "_LEAVES", 2)
+    monkeypatch.setattr(sealing, "REVISIONS", 2)
     for records in (7, 0, 1, 10, 2):
         append(any_store, a_revision(), *[{"key": str(n)} for n in range(records)])
     assert seal(any_store).seals == 3
@@ -151,7 +152,7 @@ def test_two_jobs_at_once_take_turns(any_store: Any) -> None:
     """A second entry of the same number is refused; the first is whole."""
     fill(any_store)
     ledger = any_store.ledger
-    begun = evidence.chained(None, "seal")
+    begun = sealing.chained(None, "seal")
     seal(any_store)
 
     with pytest.raises(EvidenceError, match="take turns"), ledger.writing(begun):
@@ -164,7 +165,7 @@ def test_jobs_at_the_same_time_are_no_finding(
     any_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is pruned and sealed while it is verified is taken as it is afterwards."""
-    monkeypatch.setattr(evidence, "_LEAVES", 1)
+    monkeypatch.setattr(verifying, "_LEAVES", 1)
     sealed(any_store)
     done: list[int] = []
 
@@ -192,7 +193,7 @@ def test_what_is_written_while_it_is_sealed_is_sealed_once(any_store: Any) -> No
         writers = [threads.submit(write, number) for number in range(3)]
         while not all(writer.done() for writer in writers):
             with suppress(StoreError):  # SQLite may be too busy to let it in
-                total += evidence.seal(any_store).records
+                total += sealing.seal(any_store).records
     for writer in writers:
         writer.result()
     total += seal(any_store).records
@@ -207,7 +208,7 @@ def test_a_seal_that_fails_leaves_nothing(any_store: Any, monkeypatch: pytest.Mo
     """A job that dies in the middle can be repeated."""
     fill(any_store)
     with monkeypatch.context() as patch:
-        patch.setattr(evidence, "finished", lambda *given: 1 / 0)
+        patch.setattr(sealing, "finished", lambda *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             seal(any_store)
 

@@ -11,12 +11,12 @@ from sqlalchemy import Engine, String, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from lifecycle import Lifecycle, acting
-from lifecycle.audit import evidence, privacy
-from lifecycle.audit.evidence import verify
+from lifecycle.audit import privacy, sealing
 from lifecycle.audit.privacy import erase, export_subject, hold, prune
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.audit.verifying import verify
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.errors import HeldError
 from lifecycle.markers import ABSENT, Erased
@@ -62,7 +62,7 @@ def sealed(store: Any) -> Any:
     """The same, sealed."""
     fill(store)
     settle(store)
-    evidence.seal(store)
+    sealing.seal(store)
     return store
 
 
@@ -93,7 +93,7 @@ def test_an_object_is_erased(store: Any, when: str) -> None:
         assert change.old is ABSENT
         assert isinstance(change.new, Erased)
     settle(store)
-    evidence.seal(store)
+    sealing.seal(store)
     assert verify(store).findings == []
     assert erase(store, entity="shop.Order", keys=["a0", "b"]).rows == 0, "nothing is left"
 
@@ -214,14 +214,14 @@ def test_old_records_are_pruned(store: Any, when: str) -> None:
     """By age, with the revisions that have none left; the log verifies, and so do checkpoints."""
     fill(store)
     settle(store)
-    checkpoint = evidence.seal(store).checkpoint if when == "after" else None
+    checkpoint = sealing.seal(store).checkpoint if when == "after" else None
 
     done = prune(store, older_than=NOON + 2 * DAY)
 
     assert (done.records, done.revisions, done.held) == (6, 2, 0)
     assert [one.position.seq for one in store.scan(Query())] == [3, 3, 3]
     settle(store)
-    evidence.seal(store)
+    sealing.seal(store)
     verdict = verify(store, checkpoints=[] if checkpoint is None else [checkpoint])
     assert verdict.findings == []
     assert verdict.pruned == (8 if when == "after" else 0)
@@ -278,7 +278,7 @@ def test_every_edit_is_found_after_erasing_and_pruning(
     both = {**values(name="Bob", phone="tel-456"), "label": "L"}
     append(store, a_revision(actor="ann", context={"ip": "1"}), both, {"key": "2"})
     append(store, a_revision(actor="eve", at=NOON - DAY), {"key": "3"})
-    evidence.seal(store)
+    sealing.seal(store)
     erase(store, entity="shop.Order", keys=["1"], fields=["phone"])
     erase(store, entity="shop.Order", keys=["1"])
     erase(store, actor="ann")
@@ -294,7 +294,7 @@ def test_every_edit_is_found_after_erasing_and_pruning(
 def test_pruning_and_erasing_mix(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any order, in many small chunks, with seals in between."""
     monkeypatch.setattr(privacy, "CHUNK", 2)
-    monkeypatch.setattr(evidence, "_PARTS", 2)
+    monkeypatch.setattr(sealing, "_PARTS", 2)
     sealed(store)
     erase(store, entity="shop.Order", keys=["b"], fields=["phone"])
     erase(store, entity="shop.Order", keys=["b"])
@@ -303,12 +303,12 @@ def test_pruning_and_erasing_mix(store: Any, monkeypatch: pytest.MonkeyPatch) ->
     prune(store, older_than=NOON + DAY)
     fill(store)
     settle(store)
-    evidence.seal(store)
+    sealing.seal(store)
     prune(store, entity="shop.Order", keep=1)
     erase(store, entity="shop.Order", fields=["name"])
     prune(store, older_than=NOON + 2 * DAY)
     settle(store)
-    evidence.seal(store)
+    sealing.seal(store)
 
     assert verify(store).findings == []
 
