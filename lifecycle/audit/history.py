@@ -17,6 +17,7 @@ from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.replaying import Replay, State
 from lifecycle.audit.store import AuditStore, Entry, Page, Query
+from lifecycle.audit.tracing import entries_of, pages, records_of, statements, whole_history
 from lifecycle.changes import ChangeSet, Operation, diff
 from lifecycle.errors import HistoryError, UnknownRevision
 from lifecycle.keys import key_text
@@ -107,7 +108,7 @@ class History:
             since=since,
             until=until,
         )
-        records = self._known(target, self._records_of(entity, key))
+        records = self._known(target, records_of(self._store(), entity, key))
         return (one for one in records if query.matches(one) and _touches(one, field))
 
     def find(
@@ -133,7 +134,7 @@ class History:
         query = self._query(
             model, None, operation, actor, revision, request_id, group, since, until
         )
-        records = self._known(model, self._pages(query, newest_first=newest_first))
+        records = self._known(model, pages(self._store(), query, newest_first=newest_first))
         return (one for one in records if _touches(one, field))
 
     def page(
@@ -295,7 +296,7 @@ class History:
                 raise HistoryError("which field? write history.field(Model, identity, 'name')")
             name, identity = identity, None
         entity, key = self._subject_of(target, identity)
-        values = field_values(self._whole_history(entity, key), name)
+        values = field_values(whole_history(self._store(), entity, key), name)
         if not values:
             self._refuse_unknown(target)
         return values
@@ -322,7 +323,7 @@ class History:
     def _key_then(self, entity: str, key: str, upto: Position | None, when: When) -> str:
         """The key an object had at an earlier time, which it may have changed since."""
         then = self._position(when)
-        for record in self._records_of(entity, key, upto):
+        for record in records_of(self._store(), entity, key, upto):
             if record.position <= then:
                 break
             if record.key == key and record.former_key is not None:
@@ -372,60 +373,17 @@ class History:
         )
 
     def _state(self, entity: str, key: str, upto: Position | None) -> State | None:
-        entries = deque(self._entries_of(entity, key, upto))
+        entries = deque(entries_of(self._store(), entity, key, upto))
         entries.reverse()
         if not entries:
             return None
         began = (entries[0].seq, entries[0].n)
-        bulk = self._store().trail(_statements(entity, upto), newest_first=True)
+        bulk = self._store().trail(statements(entity, upto), newest_first=True)
         since = list(takewhile(lambda entry: (entry.seq, entry.n) > began, bulk))
         replay = Replay(entity, self)
         for entry in sorted((*entries, *since)) if since else entries:
             replay.take(entry)
         return next(iter(replay.states(upto).values()), None)
-
-    def _entries_of(self, entity: str, key: str, upto: Position | None) -> Iterator[Entry]:
-        """An object's entries, newest first, back to its insert, over changes of its key.
-
-        None when it was not there, or had moved on to another key.
-        """
-        store, following = self._store(), True
-        while following:
-            following = False
-            query = Query(entity=entity, key=key, upto=upto)
-            for entry in store.trail(query, newest_first=True):
-                if entry.operation == Operation.DELETE or entry.key != key:
-                    return  # from here back the key was another object's
-                yield entry
-                if entry.operation == Operation.INSERT:
-                    return
-                if entry.former_key not in (None, key):
-                    key, upto = entry.former_key, Position(entry.seq, entry.n - 1)
-                    following = True
-                    break
-
-    def _records_of(self, entity: str, key: str, upto: Position | None = None) -> Iterator[Record]:
-        """An object's records, newest first, on to the key it had before when it was moved."""
-        while True:
-            query = Query(entity=entity, key=key, upto=upto)
-            for record in self._pages(query):
-                yield record
-                if record.key == key and record.former_key not in (None, key):
-                    break
-            else:
-                return
-            assert record.former_key is not None
-            key, upto = record.former_key, _just_before(record.position)
-
-    def _whole_history(self, entity: str, key: str) -> list[Record]:
-        """An object's records, and those of statements that may have changed it, oldest first."""
-        records = list(self._records_of(entity, key))
-        if not records:
-            return []
-        began = records[-1].position
-        statements = self._pages(_statements(entity, None))
-        records += takewhile(lambda record: record.position > began, statements)
-        return sorted(records, key=lambda record: record.position)
 
     def _known(self, model: Any, records: Iterator[Record]) -> Iterator[Record]:
         """These records; where there are none, it may be for an unknown name."""
@@ -446,15 +404,6 @@ class History:
                 f"no model is called {model!r}, and nothing of that name is in the log: "
                 + (f"did you mean {close}?" if close else f"there are {_listed(known)}")
             )
-
-    def _pages(self, query: Query, *, newest_first: bool = True) -> Iterator[Record]:
-        store, after = self._store(), None
-        while True:
-            page = store.page(query, after=after, limit=200, newest_first=newest_first)
-            yield from page
-            if page.next is None:
-                return
-            after = page.next
 
     def _position(self, when: When) -> Position:
         """The last position that counts; one before all when the log had not begun."""
@@ -481,11 +430,6 @@ def _end_of(revision: Revision) -> Position:
     return Position(revision.seq, _LAST)
 
 
-def _just_before(position: Position) -> Position:
-    """The last position before another; there need not be a record at it."""
-    return Position(position.seq, position.n - 1)
-
-
 def _revision_id(id: UUID | str | Revision) -> UUID:
     if isinstance(id, Revision):
         return id.id
@@ -510,11 +454,6 @@ def _operation(name: str) -> Operation:
 def _listed(names: set[str]) -> str:
     some = ", ".join(sorted(names)[:_NAMED]) or "none at all"
     return some + (", …" if len(names) > _NAMED else "")
-
-
-def _statements(entity: str, upto: Position | None) -> Query:
-    """Statements that changed rows of a model without telling them apart."""
-    return Query(entity=entity, key="", operation=Operation.BULK, upto=upto)
 
 
 def _refuse_untold(state: State, fields: Iterable[str], name: str) -> None:
