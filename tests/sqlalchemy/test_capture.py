@@ -300,6 +300,25 @@ def test_an_object_that_a_flush_updates_before_it_deletes_it_has_a_known_version
     ]
 
 
+def test_an_expression_on_an_object_in_place_of_a_deleted_one_is_read_back(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """SQLAlchemy makes an UPDATE of both, in which the database works the value out."""
+
+    class Counter(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "counters"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int]
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Counter(id=1, n=3))
+    with factory.begin() as session:
+        session.delete(session.get_one(Counter, 1))
+        session.add(Counter(id=1, n=Counter.n + 1))
+    assert recorded()[1:] == [("update", "Counter", "1", {"n": Change(3, 4)})]
+
+
 def test_a_foreign_key_set_through_a_relationship_is_recorded(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Engine
@@ -74,3 +74,44 @@ def test_figures_add_up(sqlite: Database) -> None:
     assert (figures.programs, figures.transactions) == (2, 70)
     assert 0 < figures.commits < 70
     assert figures.records
+
+
+ONCE_WRONG: Final = {
+    "a member with a new key that leaves its collection": """
+a.tag_new(True, Student[140], True, {}, Course[142], True, {})
+a.commit()
+a.retag(Student[140], 0)
+a.move_associated(Course[142], False, Course[240])
+a.commit()
+""",
+    "an orphan that another object replaces": """
+a.reopen(False, False)
+a.add_order(Order[111], True, {}, 2, {}, {})
+a.commit()
+a.replace_line(Order[111], {'article': None})
+a.commit()
+""",
+    "an expression on an object in place of a deleted one": """
+a.upsert('Book', Book[38], {'title': 't1', 'pages': 3}, False)
+a.switch_row(Book[38], {}, False)
+a.count_up(Book[38])
+a.commit()
+""",
+    "a version that counts up with a key that the database has changed": """
+a.bulk_insert('Slot', 0, Slot[2, 2], {}, False)
+a.relate_all_new(Employee[252], True, {'name': 't1'}, 0)
+a.add(Manager[256], False, {'name': ' '})
+a.relate(Employee[256], Employee[252])
+a.move_in_table(Slot[2, 2], 2, False)
+a.move_associated(Person[256], False, Manager[266])
+a.commit()
+""",
+}
+
+
+@pytest.mark.parametrize("program", ONCE_WRONG.values(), ids=ONCE_WRONG.keys())
+def test_what_was_once_wrong_is_right(sqlite: Database, program: str) -> None:
+    """Programs found by long runs."""
+    run = replay(sqlite, from_text(program))
+    assert run.complaints == []
+    assert set(run.outcomes) == {"done"}

@@ -70,6 +70,7 @@ class OldValues:
         self._fetched: dict[State, dict[str, Any]] = {}
         self._noted: dict[State, dict[str, Any]] = {}
         self._examined: dict[State, Operation] = {}
+        self._updated: set[State] = set()
 
     def fetched(self, state: State) -> Mapping[str, Any]:
         """The values that were read for an object."""
@@ -78,6 +79,10 @@ class OldValues:
     def noted(self, state: State) -> Mapping[str, Any] | None:
         """The values kept of fields that the UPDATE changes without a trace in memory."""
         return self._noted.get(state)
+
+    def was_updated(self, state: State) -> bool:
+        """Whether the flush came to update an object, listed for that or not."""
+        return state in self._updated
 
     def fetch_missing(self, pending: Mapping[Operation, Collection[State]]) -> None:
         """Read what is about to be overwritten or deleted and is not in memory.
@@ -139,6 +144,8 @@ class OldValues:
 
     def late(self, state: State, operation: Operation) -> None:
         """The same for what only the flush itself decided: to write an object, or more of it."""
+        if operation is Operation.UPDATE:
+            self._updated.add(state)
         examined = self._examined.get(state)
         if examined is not None and operation is not Operation.UPDATE:
             return

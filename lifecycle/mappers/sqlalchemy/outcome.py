@@ -107,9 +107,16 @@ def turned_into_update(
     """The difference an INSERT made that took the place of a deleted row, as an UPDATE.
 
     What the new object does not set stays in the row, unless the database or an ``onupdate``
-    changes it; also gives the fields that have to be read for that.
+    changes it; also gives the fields that have to be read for that, or for having been set to an
+    SQL expression.
     """
-    unread = tuple(name for name in model.volatile if name not in state.committed_state)
+    worked_out = state.expired_attributes
+    unread = tuple(
+        name
+        for name in model.fields
+        if (name in model.volatile and name not in state.committed_state)
+        or (name in worked_out and name not in state.dict)
+    )
     deltas: dict[str, Delta] = {}
     for name, field in model.fields.items():
         if name in unread:

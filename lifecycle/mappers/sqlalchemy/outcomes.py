@@ -138,7 +138,9 @@ class Outcomes:
             deltas, unread = turned_into_update(model, state, brought, removed)
             return Done(model, state, Operation.UPDATE, deltas, unread, key)
         deltas = updated(model, state, fetched)
-        unread = () if list_only else self._volatile(model, state, deltas)
+        unread = ()
+        if not list_only or self._old.was_updated(state):
+            unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
         if not deltas and not unread:
             return None
