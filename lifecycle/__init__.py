@@ -3,6 +3,9 @@
 Importing this imports neither: each adapter is loaded when something of its library is installed.
 """
 
+from lifecycle.behaviours import blame, soft_delete, timestamps
+from lifecycle.behaviours.lazy_migration import lazy_migration, migrates
+from lifecycle.behaviours.references import ReferenceMany, ReferenceOne
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.conditions import any_of
 from lifecycle.context import acting
@@ -38,11 +41,16 @@ __all__ = [
     "Lifecycle",
     "LifecycleError",
     "Operation",
+    "ReferenceMany",
+    "ReferenceOne",
     "Veto",
     "acting",
     "any_of",
     "audited",
+    "blame",
+    "lazy_migration",
     "load_class_metadata",
+    "migrates",
     "not_audited",
     "on_flush",
     "post_commit",
@@ -57,4 +65,6 @@ __all__ = [
     "pre_persist",
     "pre_remove",
     "pre_update",
+    "soft_delete",
+    "timestamps",
 ]

@@ -11,8 +11,11 @@ is ``b``; inverting twice changes nothing; ``then`` is associative; equality is 
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Protocol, cast
+from uuid import UUID
 
 from lifecycle.deltas import (
     Change,
@@ -34,7 +37,7 @@ from lifecycle.deltas import (
 from lifecycle.differences import differences
 from lifecycle.equality import same
 from lifecycle.errors import ConflictError, FrozenChangesError
-from lifecycle.markers import ABSENT, MASKED, UNKNOWN, is_hidden
+from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Marker, is_hidden
 
 __all__ = [
     "ABSENT",
@@ -94,8 +97,20 @@ class Live(Protocol):
         """Give a mapped field a value; raise ``LookupError`` for a field that is not mapped."""
         ...
 
+    def fitted(self, field: str, value: Any) -> Any:
+        """A value in the form that the field has it in."""
+        ...
+
+    def is_taken(self, field: str, value: Any) -> bool:
+        """Whether another object of the model has that value, one marked as removed included."""
+        ...
+
 
 _CONTAINERS: Final = (dict, list, set, frozenset)
+_PLAIN: Final = frozenset(
+    {type(None), bool, int, float, str, Decimal, datetime, date, UUID, Marker}
+)
+"""Types of most values, which are no containers."""
 
 _OPERATIONS: Final = {
     (Operation.INSERT, Operation.UPDATE): Operation.INSERT,
@@ -264,6 +279,27 @@ class ChangeSet(Mapping[str, Delta]):
         self._live.write(field, value)
         self.refresh()
 
+    def fill(self, field: str, value: Any) -> None:
+        """Give a field an instant, or an identifier as text, in the form that the field has it in.
+
+        An aware time becomes one in UTC without zone where the column or the driver has none, and
+        has no more digits than a document keeps; text becomes a number, a ``UUID`` or a reference.
+        Raises as `set` does, and ``ValueError`` for text that is none of these.
+        """
+        self.set(field, value if self._live is None else self._live.fitted(field, value))
+
+    def is_taken(self, field: str, value: Any) -> bool:
+        """Whether another object of the model has that value in a field; asks the database.
+
+        Raises as `set` does.
+        """
+        if self._live is None:
+            raise FrozenChangesError(
+                f"whether {field}={value!r} is taken can be asked in a pre_persist or pre_update "
+                "hook only, for these changes have been written already"
+            )
+        return self._live.is_taken(field, value)
+
     def refresh(self) -> Mapping[str, Delta]:
         """Read a live changeset again from its object; a frozen one stays as it is.
 
@@ -340,7 +376,7 @@ class ChangeSet(Mapping[str, Delta]):
         if self._state is not None:
             return self
         for delta in self._deltas.values():
-            if type(delta) is Change and isinstance(delta.old, _CONTAINERS):
+            if type(delta) is Change and type(delta.old) not in _PLAIN:
                 break
         else:
             return self

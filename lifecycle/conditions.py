@@ -123,6 +123,9 @@ class Changed(Condition):
 
     field: str
 
+    def __str__(self) -> str:
+        return f"{self.field} changes"
+
     def holds(self, changes: ChangeSet) -> bool:
         return changes.touches(self.field)
 
@@ -136,6 +139,9 @@ class Was(Changed):
 
     value: Any
 
+    def __str__(self) -> str:
+        return f"{self.field} was {self.value!r}"
+
     def holds(self, changes: ChangeSet) -> bool:
         delta = _whole(changes, self.field, self.value)
         return delta is not None and _matches(delta.old, self.value)
@@ -146,6 +152,9 @@ class Becomes(Changed):
     """The value at a field or path changes, to this one (or one of `any_of` these)."""
 
     value: Any
+
+    def __str__(self) -> str:
+        return f"{self.field} becomes {self.value!r}"
 
     def holds(self, changes: ChangeSet) -> bool:
         delta = _whole(changes, self.field, self.value)
@@ -164,12 +173,18 @@ class _Joined(Condition):
 class _Both(_Joined):
     __slots__ = ()
 
+    def __str__(self) -> str:
+        return f"({self.left} and {self.right})"
+
     def holds(self, changes: ChangeSet) -> bool:
         return self.left.holds(changes) and self.right.holds(changes)
 
 
 class _Either(_Joined):
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"({self.left} or {self.right})"
 
     def holds(self, changes: ChangeSet) -> bool:
         return self.left.holds(changes) or self.right.holds(changes)
@@ -178,6 +193,9 @@ class _Either(_Joined):
 @dataclass(frozen=True, slots=True)
 class _Not(Condition):
     condition: Condition
+
+    def __str__(self) -> str:
+        return f"not {self.condition}"
 
     def holds(self, changes: ChangeSet) -> bool:
         return not self.condition.holds(changes)

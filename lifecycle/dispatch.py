@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from copy import deepcopy
-from threading import Lock
+from threading import RLock
 from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
+from lifecycle.bundles import check_behaviours
 from lifecycle.changes import Change, Delta, Operation, split_path
 from lifecycle.errors import HookDefinitionError
 from lifecycle.hooks import Hook, model_hooks, subscribed_hooks
@@ -36,7 +37,7 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self._lock: Final = Lock()
+        self._lock: Final = RLock()  # a source may lead to other classes that become known
         self._listeners: tuple[Hook, ...] = ()
         self._plans: dict[type, Plan] = {}
         self._sources: tuple[Source, ...] = ()
@@ -77,8 +78,10 @@ class Dispatcher:
     def known(self, cls: type, fields: Collection[str]) -> Plan:
         """Tell of a mapped class and its field names, and get its plan.
 
-        Raises ``HookDefinitionError`` when a hook's condition asks about a field it does not have.
+        Raises ``HookDefinitionError`` when a hook's condition asks about a field it does not have,
+        and ``ConfigurationError`` when a behaviour is about one.
         """
+        check_behaviours(cls, fields)
         with self._lock:
             for hook in self._hooks_for(cls):
                 if hook.mark.targets or hook not in self._listeners:

@@ -7,6 +7,11 @@
     │   ├── InstallError          a target cannot be installed, or is installed already
     │   └── HookDefinitionError   a hook, its condition or its target cannot work
     ├── Veto                      a hook refused a write
+    │   ├── Invalid               for what is wrong with its object
+    │   ├── StillReferenced       what is to be deleted is referred to from another database
+    │   └── UnsavedReference      what is to be written refers to what was never saved
+    ├── StaleVersion              somebody else has written the object since it was loaded
+    ├── MissingReference          what an object refers to in another database is not there
     ├── HookLoopError             hooks keep changing each other's objects
     ├── FrozenChangesError        a changeset was changed after it had been written
     ├── ConflictError             changes do not fit the state they are applied to
@@ -14,6 +19,7 @@
     ├── ForbiddenWrite            a statement past the unit of work, where that is forbidden
     ├── RecordingError            a write could not be recorded truthfully
     │   └── EncodingError         a value has no exact representation in the log
+    ├── MigrationError            a stored object cannot be brought to its model's version
     ├── StoreError                the audit store cannot do what was asked
     │   ├── QuestionTooSlow       a question took longer than it was given
     │   ├── StoreUnreachable      no connection to it
@@ -32,6 +38,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Final
 
 __all__ = [
@@ -46,18 +53,24 @@ __all__ = [
     "HookDefinitionError",
     "HookLoopError",
     "InstallError",
+    "Invalid",
     "LifecycleError",
     "LifecycleWarning",
     "LostAssignmentWarning",
     "LostEditWarning",
+    "MigrationError",
+    "MissingReference",
     "QuestionTooSlow",
     "RecordingError",
     "RestoreConflict",
+    "StaleVersion",
+    "StillReferenced",
     "StoreError",
     "StoreUnreachable",
     "TablesMissing",
     "UnknownRevision",
     "UnrecordedWriteWarning",
+    "UnsavedReference",
     "Veto",
     "warn",
 ]
@@ -81,6 +94,33 @@ class HookDefinitionError(ConfigurationError):
 
 class Veto(LifecycleError):
     """A hook refused the write; the session stays usable and its objects stay dirty."""
+
+
+class Invalid(Veto):
+    """An object fails its checks.
+
+    ``failures`` has what is wrong by field, and under ``""`` what is wrong with the whole.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, list[str]]) -> None:
+        super().__init__(message)
+        self.failures = failures
+
+
+class StaleVersion(LifecycleError):
+    """Somebody else has written the object since it was loaded, so this write was not made."""
+
+
+class StillReferenced(Veto):
+    """An object cannot be deleted, for others refer to it with ``on_delete="restrict"``."""
+
+
+class UnsavedReference(Veto):
+    """An object cannot be written, for what it refers to has no identifier yet."""
+
+
+class MissingReference(LifecycleError):
+    """What an object refers to in another database is not there."""
 
 
 class HookLoopError(LifecycleError):
@@ -109,6 +149,10 @@ class RecordingError(LifecycleError):
 
 class EncodingError(RecordingError):
     """A value has no exact representation in the log."""
+
+
+class MigrationError(LifecycleError):
+    """A stored object cannot be brought to the version its model has; it was left untouched."""
 
 
 class StoreError(LifecycleError):

@@ -206,6 +206,8 @@ class Hook:
     mark: Mark
     call: Callable[[Any], Any]
     is_async: bool = False
+    function: Any = None
+    """The function as it was written, where there is one."""
 
     def concerns(self, cls: type) -> bool:
         """Whether it is for that model class: one of its targets, or any when it names none."""
@@ -268,7 +270,7 @@ def _method_hook(cls: type, owner: type, name: str, function: Any, mark: Mark) -
         def call(event: ObjectEvent) -> Any:
             return function(event.instance, event)
 
-    return Hook(label, mark, call, inspect.iscoroutinefunction(function))
+    return Hook(label, mark, call, inspect.iscoroutinefunction(function), function)
 
 
 def subscribed_hooks(listener: Any) -> list[Hook]:
@@ -322,7 +324,7 @@ def _nothing_marked(what: str) -> HookDefinitionError:
 def _listener_hook(name: str, function: Any, mark: Mark) -> Hook:
     _refuse_deferred(name, mark, function)
     _positional(name, mark, function, "f(event)", (1,))
-    return Hook(name, mark, function, inspect.iscoroutinefunction(function))
+    return Hook(name, mark, function, inspect.iscoroutinefunction(function), function)
 
 
 def _no_method(name: str, mark: Mark, member: object, wanted: str) -> HookDefinitionError:

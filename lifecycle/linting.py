@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-__all__ = ["Lint", "looks_secret"]
+from lifecycle.deltas import join_path
+from lifecycle.markers import is_hidden
+
+__all__ = ["Lint", "looks_secret", "secrets_inside"]
 
 _SECRET: Final = re.compile(
     r"(^|_)(pass(word|wd|phrase|code)?|pwd|secret|token|credentials?|otp|cvv|cvc|pin|ssn|iban)(_|$)"
@@ -30,3 +34,20 @@ class Lint(NamedTuple):
 def looks_secret(name: str) -> bool:
     """Whether a field's name says that its values are for few eyes."""
     return _SECRET.search(_WORDS.sub("_", name).lower()) is not None
+
+
+def secrets_inside(value: Any) -> Iterator[str]:
+    """The paths of what looks secret inside a value and is not hidden, past lists."""
+    return (join_path(*path) for path in _secrets_inside(value))
+
+
+def _secrets_inside(value: Any) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets_inside(item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if looks_secret(str(key)) and not is_hidden(item):
+                yield (str(key),)
+            else:
+                yield from ((str(key), *path) for path in _secrets_inside(item))

@@ -60,12 +60,14 @@ higher ``priority`` comes before all that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, ClassVar, Final, NoReturn
 
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.context import Context, current
-from lifecycle.errors import Veto
+from lifecycle.errors import HookDefinitionError, Veto
+from lifecycle.stored import Stored
 
 __all__ = [
     "CHANGE_EVENTS",
@@ -151,13 +153,27 @@ class ObjectEvent(Event):
     text, ``None`` while the database has not given one.
     """
 
-    __slots__ = ("entity", "instance", "key")
+    __slots__ = ("entity", "instance", "keeper", "key")
 
     def __init__(self, instance: Any, entity: str, key: str | None, session: Any = None) -> None:
         super().__init__(session)
         self.instance = instance
         self.entity = entity
         self.key = key
+        self.keeper: Callable[[ObjectEvent], Stored] | None = None  # set by those who have one
+
+    @property
+    def stored(self) -> Stored:
+        """The object as its database holds it; see `Stored`.
+
+        At ``pre_load``, ``post_load`` and ``pre_update``; at others ``HookDefinitionError``.
+        """
+        if self.keeper is None:
+            raise HookDefinitionError(
+                f"{self.hook or 'a hook'} asks at {self.moment} how the object is stored: "
+                "that can be asked at pre_load, post_load and pre_update"
+            )
+        return self.keeper(self)
 
     @property
     def subject(self) -> str:
@@ -366,23 +382,38 @@ class PreLoad(LoadEvent):
     """An object is being filled, and nobody has seen it yet.
 
     ``data`` is a dict of what the query brought, by field; what a hook puts there is what the
-    object gets, and the object stays clean. A query that brings some fields shows just these.
-    Raising aborts the query.
+    object gets, and what it takes away becomes ``None``; the object stays clean. A query that
+    brings some fields shows just these; ``partial`` tells, and `covers`. Raising aborts the query.
 
     For documents ``data`` is the raw SON, by database names, in a copy: what the database holds
     stays the old value of later changes. ``instance`` then is a document of the class without
     fields, which is an error to ask for one. ``reload()`` and ``Document.modify()`` fill a document
-    without load hooks; copies, pickles and ``from_json()`` are no loads.
+    anew, with these hooks and without those of `PostLoad`; copies, pickles and ``from_json()`` are
+    no loads.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("_covers", "data", "partial")
     moment = Moment.PRE_LOAD
 
     def __init__(
-        self, instance: Any, data: dict[str, Any], entity: str, key: str | None, session: Any = None
+        self,
+        instance: Any,
+        data: dict[str, Any],
+        entity: str,
+        key: str | None,
+        session: Any = None,
+        *,
+        partial: bool = False,
+        covers: Callable[[str], bool] | None = None,
     ) -> None:
         super().__init__(instance, entity, key, session)
         self.data = data
+        self.partial = partial
+        self._covers = covers
+
+    def covers(self, field: str) -> bool:
+        """Whether the query asked for a field, so that ``data`` has what there is of it."""
+        return self._covers is None or self._covers(field)
 
 
 class PostLoad(LoadEvent):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
 from weakref import WeakKeyDictionary
 
 from lifecycle.audit.history import History, literal_key
@@ -15,11 +15,16 @@ from lifecycle.audit.privacy import Privacy
 from lifecycle.audit.proving import Evidence
 from lifecycle.audit.reconciling import Settled, reconciled
 from lifecycle.audit.recorder import AuditMode, Durability, Recorder
+from lifecycle.audit.records import Record
 from lifecycle.audit.restore import Restore
 from lifecycle.audit.store import AuditStore
 from lifecycle.audit.stores.opening import opened
+from lifecycle.audit.watching import Progress, watched
+from lifecycle.behaviours.migrations import Migrations
+from lifecycle.behaviours.references.service import References
 from lifecycle.context import Suppression
 from lifecycle.coverage import Coverage, Gaps
+from lifecycle.describing import Description, describe
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import (
     ConfigurationError,
@@ -34,14 +39,17 @@ from lifecycle.hooks import subscribed_hooks
 from lifecycle.linting import Lint
 from lifecycle.mappers.base import AfterCommit, Entities, Live, Mapper, Services
 from lifecycle.policy import BULK_MODES, BulkMode, masking
-from lifecycle.relations import Relation
+from lifecycle.relations import Pointer, Relation
 from lifecycle.restoring import Site
 from lifecycle.signals import Signals
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from sqlalchemy import Connection, Engine, MetaData
 
     from lifecycle.audit.stores.sql import SqlStore
+    from lifecycle.mappers.mongoengine import MongoengineMapper
 
 __all__ = ["Lifecycle"]
 
@@ -65,8 +73,9 @@ class Lifecycle:
     that cannot be recorded in full; see below.
 
     ``mask_types`` are classes of column types and document fields, and ``mask_names`` patterns such
-    as ``"*password*"``, whose values are recorded nowhere, as with ``@audited(mask=…)``. A field
-    with embedded documents is masked as a whole when they have such a field.
+    as ``"*password*"``, whose values are recorded nowhere, as with ``@audited(mask=…)``. Patterns
+    are also those of keys inside JSON and other maps. A field with embedded documents is masked as
+    a whole when they declare such a field.
 
     With ``on_error="fail"`` it raises ``RecordingError``, which names entity, key, field and cause.
     A flush is undone by that. A statement has run by then, so its transaction refuses to commit
@@ -81,10 +90,12 @@ class Lifecycle:
     the database refuses (missing tables, no connection), fail as with ``"fail"``.
 
     ``durability`` is about documents whose log is in another database, or written outside of a
-    transaction: the two cannot commit as one. With ``"intent"`` the log is told of each save and
-    delete before it is made, and `reconcile` settles what a crash has left between the two; a
-    document whose intent cannot be stored is not written. ``"fast"`` saves that round trip, and
-    after a crash the log may lack a write. Bulk writes have no intents.
+    transaction: the two cannot commit as one. With ``"intent"`` the log is told of each write
+    before it is made, and `reconcile` settles what a crash has left between the two; a document
+    whose intent cannot be stored is not written. A write of many documents is told by portions of
+    500, and one of a single document that is not at hand takes a look at it first. Not told are
+    inserts by upsert, and writes that are recorded as a whole (``bulk="statement"``). ``"fast"``
+    saves those round trips, and after a crash the log may lack a write.
 
     With ``strict`` old values are those that the write itself overwrites, whatever others have
     written since the object was loaded. Of a document's save or delete they come with the write, in
@@ -152,6 +163,7 @@ class Lifecycle:
         self.evidence: Final = Evidence(lambda: self.store, self._live)
         self.privacy: Final = Privacy(lambda: self.store, self, self.history)
         self.restore: Final = Restore(self.history, self, self._sites)
+        self.references: Final = References(self._adapters, self._dispatcher)
 
     # --- setting up ---
 
@@ -248,10 +260,26 @@ class Lifecycle:
     def lint(self, engine: Any = None) -> list[Lint]:
         """What about the models could leave the log wanting, or saying too much.
 
-        ``engine`` is the SQL database to look at, by default the one of the log, if there is one.
+        ``engine`` is the SQL database to look at, by default the one of the log, if there is one;
+        of JSON in it some rows are read, for names that look secret.
         """
         place = getattr(self._store, "engine", None) if engine is None else engine
         return sorted(one for mapper in self._adapters() for one in mapper.lint(place))
+
+    def describe(self) -> Description:
+        """Every mapped class with its hooks in order, behaviours, references and policies."""
+        adapters = list(self._adapters())  # makes those that are not there yet
+        named = {id(one): name for name, one in self._mappers.items()}
+        return describe(
+            ((named[id(one)], one) for one in adapters),
+            self._dispatcher.plan,
+            self._services.recorder.wants,
+        )
+
+    @property
+    def migrations(self) -> Migrations:
+        """The lazy migrations of the models: who is at which version, and a run over the rest."""
+        return Migrations(self._adapters)
 
     def create_tables(self, engine: Engine | None = None) -> None:
         """Create the audit tables that are missing, in the database of an engine.
@@ -293,6 +321,48 @@ class Lifecycle:
 
         look = looking_at(connected)
         return list(reconciled(self.store, look, older_than=older_than, dry_run=dry_run))
+
+    def watch(
+        self,
+        progress: str | PathLike[str],
+        *,
+        alias: str = "default",
+        patience: timedelta = timedelta(seconds=5),
+        until_idle: bool = False,
+    ) -> Iterator[Record]:
+        """Record what other programs write to documents, by MongoDB's change stream.
+
+        It listens to the database of a connection, by its alias, for as long as it is iterated
+        over, or with ``until_idle`` until it has caught up, and gives each record that it makes.
+        ``progress`` is the file that keeps how far it has come, and where it goes on; without one
+        it begins now. It may be ended, or killed, at any place, and loses and doubles nothing.
+
+        What Lifecycle itself wrote is in the log, or announced there, and is passed over: each
+        write is looked for when the log has had ``patience`` to get it. What was written with the
+        log switched off, and what ``bulk="off"`` leaves out, is recorded here. Old values are those
+        of the server's pre-images where a collection keeps them, else ``UNKNOWN``.
+
+        Raises ``ConfigurationError`` for a MongoDB without change streams (a single server that is
+        no replica set) and where no documents are recorded; ``RecordingError`` when the server has
+        not kept what came since; and as the store does.
+        """
+        kept = Progress(progress)
+        with self._documents().listening(alias, kept.token, until_idle) as heards:
+            yield from watched(heards, self.store, self._services.recorder.wants, kept, patience)
+
+    def without_images(self, alias: str = "default") -> list[str]:
+        """The collections of which `watch` will not know old values, for they keep no pre-images.
+
+        MongoDB 6 keeps them once told: ``{"collMod": …, "changeStreamPreAndPostImages": {"enabled":
+        True}}``. Raises as `watch` does.
+        """
+        return self._documents().without_images(alias)
+
+    def _documents(self) -> MongoengineMapper:
+        for mapper in self._adapters():
+            if not mapper.records_beside:
+                return cast("MongoengineMapper", mapper)
+        raise ConfigurationError("no documents are known: import mongoengine, and your documents")
 
     @property
     def metadata(self) -> MetaData:
@@ -353,6 +423,19 @@ class Lifecycle:
         raise HistoryError(
             f"no model of this process is called {entity!r}, so where {name!r} led to is not known"
         )
+
+    def pointers(self, entity: str) -> list[Pointer]:
+        """How objects of any model point to those of one, by foreign keys and references."""
+        found = [one for mapper in self._adapters() for one in mapper.pointers(entity)]
+        known = {(one.source, one.fields) for one in found}
+        referring = self.references.pointers(entity, self._entity_or_none, self.key)
+        return [*found, *(one for one in referring if (one.source, one.fields) not in known)]
+
+    def _entity_or_none(self, cls: type) -> str | None:
+        try:
+            return self.entity(cls)
+        except HistoryError:
+            return None
 
     def _joins(self, session: Any) -> bool:
         """Whether the store is in the MongoDB of a session, so that both commit as one."""

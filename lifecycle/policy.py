@@ -9,8 +9,11 @@ from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, overload
 
+from lifecycle.deltas import split_path
 from lifecycle.errors import ConfigurationError, RecordingError
+from lifecycle.hiding import CONTAINERS, Inside
 from lifecycle.keys import LONGEST
+from lifecycle.markers import MASKED
 
 __all__ = [
     "BULK_MODES",
@@ -56,7 +59,8 @@ class Policy:
 
     ``recorded`` is ``None`` for a model that no decorator speaks of. ``label`` names a field, or is
     a function of the object, that gives the text people know the object by. ``bulk`` is ``None``
-    for as the Lifecycle says.
+    for as the Lifecycle says. ``inside`` are paths into fields, and ``names`` patterns of names, of
+    what is masked inside values.
     """
 
     recorded: bool | None = None
@@ -64,6 +68,28 @@ class Policy:
     mask: frozenset[str] = frozenset()
     label: str | Callable[[Any], Any] | None = None
     bulk: BulkMode | None = None
+    inside: frozenset[tuple[str, ...]] = frozenset()
+    names: tuple[str, ...] = ()
+
+    @property
+    def conceals(self) -> bool:
+        """Whether anything inside the values of fields may have to be hidden."""
+        return bool(self.inside or self.names)
+
+    def inside_of(self, field: str) -> Inside:
+        """What is to be hidden inside the values of a field."""
+        return Inside(tuple(path[1:] for path in self.inside if path[0] == field), self.names)
+
+    def hidden(self, field: str, value: Any) -> Any:
+        """A field's value as it may be recorded, of a field that is neither masked nor excluded.
+
+        A text, or bytes, in which paths were to be hidden is hidden as a whole.
+        """
+        if isinstance(value, CONTAINERS):
+            return self.inside_of(field).hide(value) if self.conceals else value
+        if isinstance(value, str | bytes) and any(path[0] == field for path in self.inside):
+            return MASKED
+        return value
 
     def label_of(self, instance: Any) -> str | None:
         """What people call the object; ``None`` without a label, or without the object.
@@ -91,7 +117,8 @@ class Policy:
 class Masking:
     """Fields that are masked wherever they are: by the type, or by the name.
 
-    ``names`` are patterns such as ``*password*``; case makes no difference.
+    ``names`` are patterns such as ``*password*``; case makes no difference. They are also those of
+    keys inside JSON and other maps.
     """
 
     types: tuple[type, ...] = ()
@@ -105,7 +132,8 @@ class Masking:
         if not self.types and not self.names:
             return policy
         found = {name for name, title, type_ in fields if self.masks(title, type_)}
-        return replace(policy, mask=policy.mask | (found - policy.exclude))
+        mask = policy.mask | (found - policy.exclude)
+        return replace(policy, mask=mask, names=self.names)
 
     def masks(self, name: str, type_: Any) -> bool:
         """Whether values of that name or type are masked."""
@@ -156,18 +184,21 @@ def audited(
     """Say how a model is recorded; subclasses inherit it and may add to it.
 
     Fields in ``exclude`` are not recorded at all. Of fields in ``mask`` it is recorded that they
-    changed, never a value. ``label`` is a field, or a function of the object, for the text people
-    know it by, taken when it is written and cut to 1,000 characters. ``entity`` is the model's
-    name in the log, such as ``shop.Order``; without it the log uses the class name, and renaming
-    the class starts a new history. ``bulk`` is a `BulkMode` for this model alone. Raises
-    ``ConfigurationError`` for anything else.
+    changed, never a value; ``settings.token`` masks one key inside a field's JSON or embedded
+    document, or in each of a list of such, and ``settings.*.token`` below every key. ``label`` is
+    a field, or a function of the object, for the text people know it by, taken when it is written
+    and cut to 1,000 characters. ``entity`` is the model's name in the log, such as ``shop.Order``;
+    without it the log uses the class name, and renaming the class starts a new history. ``bulk``
+    is a `BulkMode` for this model alone. Raises ``ConfigurationError`` for anything else.
     """
     if cls is not None:
         return _decorated(cls, Policy(recorded=True))
+    masked = [tuple(split_path(path)) for path in _names("mask", mask)]
     policy = Policy(
         recorded=True,
         exclude=_names("exclude", exclude),
-        mask=_names("mask", mask),
+        mask=frozenset(path[0] for path in masked if len(path) == 1),
+        inside=frozenset(path for path in masked if len(path) > 1),
         label=_label(label),
         bulk=_bulk(bulk),
     )
@@ -242,6 +273,7 @@ def _joined(nearer: Policy, farther: Policy) -> Policy:
         recorded=farther.recorded if nearer.recorded is None else nearer.recorded,
         exclude=nearer.exclude | farther.exclude,
         mask=nearer.mask | farther.mask,
+        inside=nearer.inside | farther.inside,
         label=farther.label if nearer.label is None else nearer.label,
         bulk=farther.bulk if nearer.bulk is None else nearer.bulk,
     )
@@ -270,7 +302,8 @@ def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
     And when its label is nothing it has, or a field whose values are to be hidden: a label is
     stored as it is.
     """
-    named: dict[str, Iterable[str]] = {"exclude": policy.exclude, "mask": policy.mask}
+    inside = {path[0] for path in policy.inside}
+    named: dict[str, Iterable[str]] = {"exclude": policy.exclude, "mask": policy.mask | inside}
     for keyword, names in named.items():
         unknown = sorted(set(names).difference(fields))
         if unknown:
@@ -284,7 +317,7 @@ def check_fields(cls: type, policy: Policy, fields: Collection[str]) -> None:
             f"audited(label={policy.label!r}) of {cls.__qualname__} names what it does not have; "
             f"its fields are {', '.join(sorted(fields))}"
         )
-    if isinstance(policy.label, str) and policy.label in policy.exclude | policy.mask:
+    if isinstance(policy.label, str) and policy.label in policy.exclude | policy.mask | inside:
         raise ConfigurationError(
             f"audited(label={policy.label!r}) of {cls.__qualname__} would store the values of a "
             "field that is excluded or masked: choose another label"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Relation", "Values"]
+__all__ = ["Pointer", "Relation", "Values"]
 
 Values: TypeAlias = Mapping[str, Any]
 """An object's fields as the log holds them."""
@@ -26,3 +26,15 @@ class Relation:
     keys: Callable[[Values], Iterable[str]] | None = None
     holds: Callable[[Values, Values], bool] | None = None
     target_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """How objects of ``source`` point to those of another model, in the terms of the log.
+
+    ``keys`` tells from the values of ``fields`` which ones.
+    """
+
+    source: str
+    fields: tuple[str, ...]
+    keys: Callable[[Values], Iterable[str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -9,10 +10,22 @@ from msgspec import Struct
 from lifecycle.changes import ChangeSet
 from lifecycle.policy import Policy
 
-__all__ = ["CASCADE", "OF_THE_LOG", "ROWS", "STATEMENT", "VERB", "Written"]
+__all__ = [
+    "CASCADE",
+    "MIGRATION",
+    "OF_THE_LOG",
+    "ROWS",
+    "STATEMENT",
+    "VERB",
+    "Heard",
+    "Written",
+]
 
 CASCADE: Final = "cascade"
 """The cause of what a foreign key, or a delete rule of mongoengine, did to other objects."""
+
+MIGRATION: Final = "migration"
+"""The cause of what a lazy migration brought, by itself or along with what was asked for."""
 
 VERB: Final = "$verb"
 STATEMENT: Final = "$statement"
@@ -23,12 +36,13 @@ OF_THE_LOG: Final = "lifecycle_of_the_log"
 """An execution option of statements that write the log itself, of which it has nothing to tell."""
 
 
-class Written(Struct):
+# There are as many of these as objects are written, and nothing in one can lead back to it.
+class Written(Struct, gc=False):
     """One object's changes as its database now holds them, not yet recorded.
 
     Values are as they go to the log: of types the codec knows. ``former_key`` is set when the
     change moved the object to another key. ``error`` is what cannot be told of it, and why.
-    ``cause`` is ``None`` for what was asked for, else `CASCADE`.
+    ``cause`` is ``None`` for what was asked for, else `CASCADE` or `MIGRATION`.
     """
 
     entity: str
@@ -39,3 +53,18 @@ class Written(Struct):
     label: str | None = None
     error: str | None = None
     cause: str | None = None
+
+
+class Heard(Struct, frozen=True):
+    """What a database told by itself of a write, of whoever made it.
+
+    ``written`` is ``None`` for what is not to be recorded. ``name`` is the same whenever the same
+    write is told again, and ``transaction`` the same for all writes of one. ``token`` is where to
+    go on after it.
+    """
+
+    written: Written | None
+    at: datetime
+    name: str
+    token: str
+    transaction: str | None = None

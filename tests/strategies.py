@@ -6,6 +6,7 @@ import os
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from hypothesis import settings
@@ -79,6 +80,9 @@ scalars = (
     | st.dates()
     | st.timedeltas()
     | st.uuids()
+    | st.ip_addresses()
+    | st.ip_addresses().map(ip_network)
+    | st.ip_addresses().map(ip_interface)
     | st.binary(max_size=8)
     | st.sampled_from([*Colour, *Size, *Word, *Right, Right.READ | Right.WRITE, Right(0)])
     | st.sampled_from([UNKNOWN, MASKED])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
+from ipaddress import ip_address, ip_interface, ip_network
 from types import ModuleType
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, insert, select
 
 from lifecycle import codec
@@ -174,6 +176,10 @@ def test_texts_survive_the_text_columns_of_every_database(engine: Engine) -> Non
         (time(1, 2), {"$time": "01:02:00"}),
         (timedelta(days=-1, seconds=5), {"$timedelta": [-1, 5, 0]}),
         (UUID(int=1), {"$uuid": "00000000-0000-0000-0000-000000000001"}),
+        (ip_address("10.0.0.1"), {"$ip": "10.0.0.1"}),
+        (ip_address("fe80::1%eth0"), {"$ip": "fe80::1%eth0"}),
+        (ip_network("10.0.0.0/8"), {"$network": "10.0.0.0/8"}),
+        (ip_interface("10.0.0.1/8"), {"$interface": "10.0.0.1/8"}),
         (b"\x00", {"$bytes": "AA=="}),
         (bytearray(b"\x00"), {"$bytes": "AA=="}),
         (memoryview(b"\x00"), {"$bytes": "AA=="}),
@@ -518,3 +524,9 @@ def test_the_codec_needs_no_orm_and_no_driver() -> None:
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ""
+
+
+@given(st.datetimes(timezones=st.just(UTC), allow_imaginary=False))
+def test_a_moment_in_utc_is_written_as_isoformat_has_it(moment: datetime) -> None:
+    """Whatever makes the text, it is the one that older records have."""
+    assert codec.encode(moment.replace(fold=0)) == {"$date": moment.isoformat()}

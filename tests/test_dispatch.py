@@ -157,6 +157,22 @@ def test_a_listener_of_which_one_hook_cannot_work_is_not_added_at_all() -> None:
 # --- fields ---
 
 
+def test_a_source_may_lead_to_another_class_that_becomes_known() -> None:
+    """As one that looks up what a reference leads to, which may not have been mapped until then."""
+    dispatcher = Dispatcher()
+
+    def source(cls: type) -> list[Hook]:
+        if cls is Order:
+            dispatcher.known(Other, ["total"])
+        return []
+
+    dispatcher.add_source(source)
+    thread = threading.Thread(target=dispatcher.known, args=(Order, ["total"]), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_a_condition_on_an_unknown_field_is_refused_when_the_class_becomes_known() -> None:
     """The error names hook, field, class and the fields there are; paths count by their field."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import mongoengine
 import pytest
 from pymongo.database import Database
-from sqlalchemy import JSON, Column, Engine, ForeignKey, String, Table, text
+from sqlalchemy import JSON, Column, Engine, ForeignKey, String, Table, insert, text
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -90,6 +90,23 @@ def test_each_rule_has_its_remark(sqlite_engine: Engine) -> None:
         lifecycle.uninstall(Session)
 
 
+def test_models_that_no_installed_session_has_a_bind_for_are_named(sqlite_engine: Engine) -> None:
+    """With binds for other classes or tables the sessions could not write them."""
+    for binds, seen in (
+        ({LintedOrder: sqlite_engine}, {"linted.Order"}),
+        ({LintedUser.__table__: sqlite_engine}, {"LintedUser"}),
+        ({LintedBase: sqlite_engine}, {"linted.Order", "LintedUser"}),
+    ):
+        Session = sessionmaker(binds=binds)
+        lifecycle = Lifecycle(audit="marked")
+        lifecycle.install(Session)
+        try:
+            unseen = {one[0] for one in remarks(lifecycle) if one[2] == "install"}
+            assert unseen == {"linted.Order", "LintedUser", "LintedDocument"} - seen
+        finally:
+            lifecycle.uninstall(Session)
+
+
 def test_foreign_keys_that_only_the_database_knows_are_found(engine: Engine) -> None:
     """Their actions are not recorded, for the models do not tell of them."""
     with engine.begin() as connection:
@@ -104,6 +121,24 @@ def test_foreign_keys_that_only_the_database_knows_are_found(engine: Engine) -> 
     lifecycle = Lifecycle(audit="marked")
 
     assert ("linted.Order", "user_id", "cascade") in remarks(lifecycle, engine)
+
+
+def test_secrets_inside_json_are_found_in_the_rows(engine: Engine) -> None:
+    """By their path, past lists; not those that are masked, and no value is told."""
+    LintedBase.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(LintedUser.__table__),  # type: ignore[arg-type]
+            [
+                {"id": 1, "settings": {"keys": [{"api_key": "s3cr3t"}]}, "seen": {"token": "x"}},
+                {"id": 2, "settings": {"a": {"password": "s3cr3t"}}, "seen": {"name": 1}},
+            ],
+        )
+    found = Lifecycle(audit="marked", mask_names={"*token*"}).lint(engine)
+
+    inside = {(one.field, one.rule) for one in found if "." in one.field}
+    assert inside == {("settings.keys.api_key", "secret"), ("settings.a.password", "secret")}
+    assert "s3cr3t" not in repr(found)
 
 
 def test_documents_are_linted(mongo: Database[Any], sqlite_engine: Engine) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import (
     Mapped,
     Session,
     close_all_sessions,
+    configure_mappers,
     mapped_column,
     scoped_session,
     sessionmaker,
@@ -155,6 +156,30 @@ def test_installing_what_makes_no_sessions_is_refused(target: Any) -> None:
     """The error names the object and what can be installed."""
     with pytest.raises(InstallError, match="cannot be installed: give a sessionmaker"):
         Lifecycle().install(target)
+
+
+def test_uninstalling_leaves_out_models_that_are_gone() -> None:
+    """A registry that is disposed of has taken the listeners of its models along."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Departed(Base):
+        __tablename__ = "departed"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+        @post_load
+        def loaded(self) -> None:
+            raise AssertionError
+
+    factory = sessionmaker(create_engine("sqlite://"))
+    lifecycle = Lifecycle()
+    lifecycle.install(factory)
+    configure_mappers()
+    Base.registry.dispose()
+    lifecycle.uninstall(factory)
+    with pytest.raises(InstallError):
+        lifecycle.uninstall(factory)
 
 
 def test_uninstalling_what_is_not_installed_is_refused(engine: Engine) -> None:

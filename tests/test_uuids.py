@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122
 
 import pytest
 
-from lifecycle.uuids import uuid7
+from lifecycle.uuids import uuid7, uuid7_of
 
 
 def test_it_is_a_uuid_of_version_7() -> None:
@@ -41,3 +42,12 @@ def test_no_two_are_alike_within_a_millisecond(monkeypatch: pytest.MonkeyPatch) 
     for number in made:
         ones, zeros = ones | number, zeros & number
     assert (ones & ~zeros).bit_count() == 74
+
+
+def test_what_happened_at_a_moment_has_one_id_for_each_name() -> None:
+    """Whenever it is told again; and it sorts by when it happened."""
+    at = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+    one = uuid7_of(at, "a")
+    assert one == uuid7_of(at, "a") != uuid7_of(at, "b")
+    assert one.version == 7
+    assert one < uuid7_of(at + timedelta(milliseconds=1), "a")

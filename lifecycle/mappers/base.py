@@ -16,8 +16,9 @@ from lifecycle.faults import Faults
 from lifecycle.keys import LONGEST
 from lifecycle.linting import Lint
 from lifecycle.policy import NO_MASKING, BulkMode, Masking, Policy
-from lifecycle.relations import Relation
+from lifecycle.relations import Pointer, Relation
 from lifecycle.restoring import Site
+from lifecycle.stored import Stock
 from lifecycle.written import Written
 
 __all__ = [
@@ -47,6 +48,11 @@ class Writer(Protocol):
 
     def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
         """Record these, through ``connection`` when the record is to commit with the change."""
+        ...
+
+    @property
+    def intends(self) -> bool:
+        """Whether it stores what is about to be written; else `intend` does nothing."""
         ...
 
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
@@ -202,6 +208,21 @@ class Mapper(Protocol):
         """Whether the class, or a class that inherits from it, is mapped."""
         ...
 
+    def classes(self) -> Iterator[type]:
+        """Every class whose objects are seen."""
+        ...
+
+    def policy(self, cls: type) -> Policy:
+        """How a class is recorded, with all that is masked of it."""
+        ...
+
+    def stock(self, cls: type) -> Stock:
+        """All objects of a class, to be loaded some at a time.
+
+        Raises ``InstallError`` when they are asked for and there is no way to load them.
+        """
+        ...
+
     def policies(self) -> Iterator[tuple[str, Policy]]:
         """Every model whose writes are seen, with its policy, by its name in the log."""
         ...
@@ -219,6 +240,10 @@ class Mapper(Protocol):
 
         Raises ``HistoryError`` when the model has no such relationship, or the log cannot tell it.
         """
+        ...
+
+    def pointers(self, entity: str) -> Iterator[Pointer]:
+        """How objects of any model point to those of one, each way once."""
         ...
 
     def lint(self, engine: Any) -> Iterator[Lint]:
@@ -239,6 +264,18 @@ class Mapper(Protocol):
         """The mapper's objects, to be put back within the block, in a session where one is given.
 
         What was done is committed at its end, unless a session was given.
+        """
+        ...
+
+    def sees(self, instance: Any) -> bool:
+        """Whether the writes of this very object are seen."""
+        ...
+
+    def reaching(self, cls: type) -> AbstractContextManager[Any]:
+        """A new session that reaches the objects of a class, closed with the block.
+
+        ``None`` where there are no sessions. Raises ``ConfigurationError`` when no installed
+        session set-up reaches them.
         """
         ...
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from re import fullmatch
 from typing import Any
+from uuid import UUID
 
 import mongoengine
 import pytest
@@ -19,7 +21,9 @@ from sqlalchemy.orm import (
     mapped_column,
     sessionmaker,
 )
+from starlette.testclient import TestClient
 
+import audit_ui
 from lifecycle import (
     Lifecycle,
     Veto,
@@ -356,3 +360,41 @@ def test_a_veto_of_an_object_in_the_hook_of_a_document_keeps_both_from_being_wri
         Picture(title="x").save()
     assert Picture.objects.count() == 0
     assert list(both.history.find()) == []
+
+
+def test_what_one_request_wrote_to_both_is_a_group_and_one_page_shows_it(
+    both: Lifecycle, sessions: Any
+) -> None:
+    """Rows of one transaction, a document, and a bulk write of documents."""
+    PlainDocument(name="before").save()
+    with acting("ann", request_id="r7"):
+        with sessions.begin() as session:
+            session.add(Bare(name="row"))
+        PlainDocument(name="document").save()
+        PlainDocument.objects(name="before").update(name="after")
+
+    found = list(both.history.find(request_id="r7", newest_first=False))
+    assert [(one.entity, one.operation.value) for one in found] == [
+        ("Bare", "insert"),
+        ("PlainDocument", "insert"),
+        ("PlainDocument", "update"),
+    ]
+    [group] = {one.revision.group for one in found}
+    assert len({one.revision.id for one in found}) == 3
+
+    app = audit_ui.create_app(both, access=lambda user, action, subject: True)
+    with TestClient(app, base_url="http://testserver") as client:
+        shown = client.get(f"/g/{group}.json").json()
+    assert {one.revision.id for one in found} <= {UUID(id) for id in ids_in(shown)}
+
+
+def ids_in(shown: Any) -> Iterator[str]:
+    """Everything that is an id in what a page shows."""
+    if isinstance(shown, dict):
+        for value in shown.values():
+            yield from ids_in(value)
+    elif isinstance(shown, list):
+        for value in shown:
+            yield from ids_in(value)
+    elif isinstance(shown, str) and fullmatch("[0-9a-f-]{36}", shown):
+        yield shown

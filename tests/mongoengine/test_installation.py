@@ -20,6 +20,7 @@ from lifecycle import Lifecycle, audited, pre_update
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import ConfigurationError, HistoryError, HookDefinitionError, InstallError
 from lifecycle.mappers.mongoengine import MongoengineMapper, patches
+from lifecycle.mappers.mongoengine.targets import covered
 
 OWNERS = (BaseDocument, mongoengine.Document, BaseQuerySet)
 
@@ -257,6 +258,21 @@ def test_a_policy_on_an_unknown_field_is_found_when_installing(new: Any, forgott
 
     with pytest.raises(ConfigurationError, match=r"names secrt, which it does not have"):
         new().install(mongoengine)
+
+
+def test_a_class_whose_name_another_has_taken_counts_no_more(new: Any, forgotten: None) -> None:
+    """As mongoengine has it: the later is the document of that name, in the log too."""
+    kind, bases = type(mongoengine.Document), (mongoengine.Document,)
+    first = kind("Renewed", bases, {"__module__": "once", "old": fields.IntField()})
+    second = kind("Renewed", bases, {"__module__": "then", "new": fields.IntField()})
+    lifecycle = new()
+    lifecycle.install(mongoengine)
+    assert "Renewed" in lifecycle.coverage().recorded
+    (described,) = [one for one in lifecycle.describe().models if one.entity == "Renewed"]
+    here = set(covered(mongoengine))
+    assert second in here
+    assert first not in here
+    assert described.model.startswith("then.")
 
 
 def test_a_condition_of_a_dynamic_document_may_ask_about_any_field(

@@ -116,8 +116,6 @@ NO_LOADS: list[tuple[str, Callable[[Letter], Any]]] = [
     ("aggregate", lambda letter: list(Letter.objects.aggregate([{"$match": {"t": "a"}}]))),
     ("distinct", lambda letter: Letter.objects.distinct("title")),
     ("count", lambda letter: Letter.objects.count()),
-    ("reload", lambda letter: letter.reload()),
-    ("reload of a field", lambda letter: letter.reload("size")),
     ("copy", copy.copy),
     ("deepcopy", copy.deepcopy),
     ("pickle", lambda letter: pickle.loads(pickle.dumps(letter))),
@@ -132,7 +130,7 @@ NO_LOADS: list[tuple[str, Callable[[Letter], Any]]] = [
 def test_what_is_no_load_is_not_told(
     loads: Loads, letter: Letter, way: str, act: Callable[[Letter], Any]
 ) -> None:
-    """What makes no document, copies one, fills one anew, or makes one of other data."""
+    """What makes no document, copies one, or makes one of other data."""
     act(letter)
     assert loads.told == []
 
@@ -147,21 +145,49 @@ def test_of_a_load_in_part_the_part_is_told(loads: Loads, letter: Letter) -> Non
     ]
 
 
-def test_modify_fills_a_document_without_load_hooks(loads: Loads, letter: Letter) -> None:
-    """As reload() does."""
-    letter.modify(set__size=5)
-    assert letter.size == 5
-    assert loads.told == []
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda letter: letter.reload(),
+        lambda letter: letter.reload("size"),
+        lambda letter: letter.modify(set__size=5),
+    ],
+    ids=["reload", "reload of a field", "modify"],
+)
+def test_what_fills_a_document_anew_shows_its_data_alone(
+    loads: Loads, letter: Letter, fill: Callable[[Letter], Any]
+) -> None:
+    """Hooks may replace it as they did before; the document is no other one."""
+    fill(letter)
+    assert [one[:2] for one in loads.told] == [("pre_load", str(letter.id))]
 
 
 def test_reloading_loads_what_it_refers_to_with_hooks(loads: Loads, letter: Letter) -> None:
-    """Only the temporary document is left out."""
+    """Of the temporary document only the data is shown."""
     answer = Letter(title="answer", reply=letter).save()
     answer.reload()  # mongoengine follows references there
     assert [one[:2] for one in loads.told] == [
+        ("pre_load", str(answer.id)),
         ("pre_load", str(letter.id)),
         ("post_load", str(letter.id)),
     ]
+
+
+def test_what_hooks_make_of_data_they_make_of_it_anew(
+    lifecycle: Lifecycle, letter: Letter, records: Any
+) -> None:
+    """Else a document that is reloaded would show what its hooks are there to hide."""
+
+    @lifecycle.subscribe
+    @pre_load(Letter)
+    def replace(event: Any) -> None:
+        event.data["t"] = event.data["t"].upper()
+
+    for found in Letter.objects.get(), letter:
+        found.reload()
+        assert found.title == "A"
+    letter.modify(set__title="b")
+    assert letter.title == "B"
 
 
 @pytest.mark.parametrize("how", ["in place", "anew"])

@@ -27,9 +27,10 @@ from bson import (
 from hypothesis import given
 from hypothesis import strategies as st
 from mongoengine import fields
+from pymongo import MongoClient
 from pymongo.database import Database
 
-from lifecycle import codec
+from lifecycle import Lifecycle, Veto, codec, pre_update
 from lifecycle.changes import same
 from lifecycle.mappers.mongoengine.fields import logged, python
 from lifecycle.mappers.mongoengine.values import as_stored, copied
@@ -201,6 +202,43 @@ class Everything(mongoengine.Document):
     precise = fields.Decimal128Field()
     uid = fields.UUIDField()
     any = fields.GenericReferenceField()
+
+
+class Pointing(mongoengine.Document):
+    title = fields.StringField()
+    any = fields.GenericReferenceField()
+    several = fields.ListField(fields.GenericReferenceField())
+    meta = {"collection": "pointing"}
+
+
+def test_generic_references_are_compared_by_what_is_stored(
+    lifecycle: Lifecycle, mongo: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hook sees class and id, and nothing is asked of the server to tell that."""
+    told: list[Any] = []
+
+    @lifecycle.subscribe
+    @pre_update(Pointing)
+    def look(event: Any) -> None:
+        told.append({name: (change.old, change.new) for name, change in event.changes.items()})
+        event.veto("nx-27017 cannot store a DBRef")
+
+    one, other = Pointing(title="one").save(), Pointing(title="other").save()
+    reference = {"_cls": "Pointing", "_ref": DBRef("pointing", other.id)}
+    found = Pointing.objects.get(id=one.id)
+    found.any, found.several = other, [other]
+    monkeypatch.setattr(MongoClient, "_retry_internal", None)  # from here on nothing can be sent
+    with pytest.raises(Veto):
+        found.save()
+    assert told == [{"any": (None, reference), "several": ([], [reference])}]
+
+    son = {"_id": one.id, "title": "one", "any": reference, "several": [reference]}
+    found = Pointing._from_son(son)
+    found.any, found.several = None, []
+    with pytest.raises(Veto):
+        found.save()
+    monkeypatch.undo()
+    assert [new for _, new in told[-1].values()] == [None, []]
 
 
 @pytest.mark.real_mongodb("Decimal128, DBRef and native UUIDs")

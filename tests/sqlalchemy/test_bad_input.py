@@ -931,7 +931,10 @@ def test_an_error_of_the_database_shows_no_recorded_values(
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE lifecycle_change RENAME COLUMN label TO lable"))
     with factory() as session:
-        with pytest.raises(DBAPIError, match="hide_parameters") as raised:
+        with pytest.raises(TablesMissing, match="lack what they have today") as raised:
             write(session, thing, id=1, name=SECRET)
         assert SECRET not in str(raised.value)
+        assert isinstance(raised.value.__cause__, DBAPIError)
+        assert "hide_parameters" in str(raised.value.__cause__)
+        assert SECRET not in str(raised.value.__cause__)
         refuses_to_commit(session)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, String, text, update
+from sqlalchemy import Engine, ForeignKey, String, event, text, update
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -203,3 +203,29 @@ class TestStrict:
             session.flush()
             session.get_one(Dog, 2).tricks = 2
         assert last() == {"tricks": Change(1, 2)}
+
+
+def test_what_a_later_listener_assigns_has_its_true_old_value(
+    base: type[DeclarativeBase], start: Start, last: Last
+) -> None:
+    """Others may assign to more columns between our look at an object and its UPDATE."""
+
+    class LateNote(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "notes_assigned_late"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str] = mapped_column(String(20))
+        body: Mapped[str] = mapped_column(String(20), deferred=True)
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(LateNote(id=1, title="a", body="old"))
+
+    @event.listens_for(factory, "before_flush")
+    def assign(session: Session, *_: object) -> None:
+        for one in session.dirty:
+            one.body = "new"
+
+    with factory.begin() as session:
+        session.get_one(LateNote, 1).title = "b"
+
+    assert last() == {"title": Change("a", "b"), "body": Change("old", "new")}

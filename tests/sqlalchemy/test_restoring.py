@@ -471,6 +471,30 @@ def test_undo_of_a_change_to_a_column_that_was_dropped(shop: Shop) -> None:
     assert shop.restore.undo(revision, fields={"total"})
 
 
+def test_to_a_version_whose_values_were_erased_says_what_stays(shop: Shop) -> None:
+    """They cannot be put back, and that is not called as it should be."""
+    shop.add(shop.customer(id=1, name="Eve", nick="n"))
+    shop.set(shop.customer, 1, nick="m")
+    shop.lifecycle.privacy.erase(shop.customer, 1, fields={"nick"})
+    first = list(shop.lifecycle.history.of(shop.customer, 1))[-1]
+
+    preview = shop.restore.preview(to=first)
+
+    assert preview.steps == ()
+    assert "keeps its nick" in "".join(preview.notes)
+    assert "as it should be" not in str(preview)
+
+
+def test_an_object_does_not_go_for_some_of_its_fields(shop: Shop) -> None:
+    """It cannot go in part, so it stays, and that is said."""
+    shop.add(shop.customer(id=1, name="Eve"))
+    insert = next(shop.history.of(shop.customer, 1))
+    preview = shop.restore.preview(undo=insert.revision, fields={"name"})
+    assert preview.steps == ()
+    assert "put.Customer 1 stays" in str(preview)
+    assert shop.restore.preview(undo=insert.revision).steps
+
+
 def test_undo_of_a_masked_field_is_refused_for_its_value_was_never_kept(shop: Shop) -> None:
     """The others can be put back without it."""
     shop.add(shop.customer(id=1, name="Eve", password="a"))

@@ -30,6 +30,7 @@ from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
+    aliased,
     mapped_column,
     relationship,
     sessionmaker,
@@ -145,6 +146,33 @@ def many(session: Session, m: Any, sync: Any) -> None:
     session.execute(statement, execution_options={"synchronize_session": sync})
 
 
+def update_alias(session: Session, alias: Any) -> None:
+    statement = update(alias).where(alias.points > 1).values(name="x", points=alias.points + 1)
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def update_core_alias(session: Session, alias: Any) -> None:
+    session.execute(update(alias).where(alias.c.points > 1).values(name="x"))
+
+
+def update_two(session: Session, m: Any) -> None:
+    users, places = m.User.__table__, m.Place.__table__
+    values = {users.c.name: "x", places.c.name: "y"}
+    if session.get_bind().dialect.name not in ("mysql", "mariadb"):
+        del values[places.c.name]
+    session.execute(update(users).where(users.c.points == places.c.y).values(values))
+
+
+def update_by_another(session: Session, m: Any) -> None:
+    """In an UPDATE of MySQL no subquery reads the table."""
+    one, other = aliased(m.User), m.User
+    if session.get_bind().dialect.name in ("mysql", "mariadb"):
+        other = m.Animal
+    newer = select(other.id).where(other.id > one.id).exists()
+    statement = update(one).where(newer).values(name="older")
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
 WAYS: dict[str, Callable[[Session, Any], Any]] = {
     # ORM-enabled statements
     "orm insert of one": lambda s, m: s.execute(insert(m.User).values(name="x")),
@@ -205,6 +233,8 @@ WAYS: dict[str, Callable[[Session, Any], Any]] = {
             },
         ],
     ),
+    "orm update of an alias": lambda s, m: update_alias(s, aliased(m.User)),
+    "orm update of an alias by another of its table": lambda s, m: update_by_another(s, m),
     "orm update of a subclass in one table": lambda s, m: s.execute(
         update(m.Cat).values(name="x", lives=8)
     ),
@@ -266,6 +296,8 @@ WAYS: dict[str, Callable[[Session, Any], Any]] = {
             name=case((m.User.__table__.c.points > 1, "many"), else_="few")
         )
     ),
+    "core update of an alias": lambda s, m: update_core_alias(s, m.User.__table__.alias()),
+    "core update of two tables, where there is such": lambda s, m: update_two(s, m),
     "core update of a base table": lambda s, m: s.execute(
         m.Animal.__table__.update().values(name="x")
     ),

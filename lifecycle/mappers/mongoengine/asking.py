@@ -11,7 +11,7 @@ import bson
 from bson import CodecOptions, ObjectId
 from pymongo import ReadPreference
 from pymongo.collection import Collection
-from pymongo.errors import ConnectionFailure, WriteConcernError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, WriteConcernError
 from pymongo.read_concern import ReadConcern
 
 from lifecycle.mappers.mongoengine.transactions import current
@@ -19,7 +19,7 @@ from lifecycle.mappers.mongoengine.updates import Names
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import UNKNOWN
 
-__all__ = ["Asked", "Pair", "Son", "Taker", "all_unknown", "arguments", "id_key"]
+__all__ = ["Asked", "Pair", "Son", "Taker", "all_unknown", "arguments", "id_key", "leaves_doubt"]
 
 Son: TypeAlias = dict[str, Any]
 
@@ -42,8 +42,24 @@ class Taker(Protocol):
         """Whether it needs all fields of every document."""
         ...
 
+    @property
+    def intends(self) -> bool:
+        """Whether it is to be told before something is written."""
+        ...
+
+    def intend(self, pairs: Sequence[Pair], collection: Any) -> None:
+        """These documents of a collection are about to be written, as a portion of their own.
+
+        New values may be ``UNKNOWN``. Raises, and then nothing may be written.
+        """
+        ...
+
+    def withdraw(self) -> None:
+        """Of what was announced, and not taken since, nothing has been written."""
+        ...
+
     def take(self, pairs: Sequence[Pair]) -> None:
-        """These documents were written."""
+        """These documents were written; they are of the portion that was announced first."""
         ...
 
     def miss(self, why: str) -> None:
@@ -100,6 +116,7 @@ class Asked:
         self.given = given
         self.taker = taker
         self._call = call
+        self._announced = False
 
     def make(self, **changes: Any) -> Any:
         """Make the call, with some arguments changed."""
@@ -108,8 +125,19 @@ class Asked:
                 return self._call()
             return getattr(self.collection, self.name)(**{**self.given, **changes})
         except (ConnectionFailure, WriteConcernError) as error:
-            self.taker.miss(f"{type(error).__name__} was raised, and it may be written or not")
+            self._doubt(error)
             raise
+
+    def announce(self, pairs: Sequence[Pair]) -> None:
+        """Tell of a portion of it that is about to be made, to who wants to know that."""
+        if self.taker.intends:
+            self.taker.intend(pairs, self.collection)
+            self._announced = True
+
+    def _doubt(self, error: Exception) -> None:
+        """Nobody knows whether it was made. What was announced will be settled."""
+        if not self._announced:
+            self.taker.miss(f"{type(error).__name__} was raised, and it may be written or not")
 
     def options(self, *names: str) -> Son:
         """Those of its arguments that were given."""
@@ -156,7 +184,7 @@ class Asked:
                 self.given["filter"], projection=_projection(names), **what, **options
             )
         except (ConnectionFailure, WriteConcernError) as error:
-            self.taker.miss(f"{type(error).__name__} was raised, and it may be written or not")
+            self._doubt(error)
             raise
         except Exception:
             if self.in_transaction:
@@ -184,6 +212,13 @@ def all_unknown(son: Son, names: Names) -> Son:
     known: Son = {name: son[name] for name in ("_id", "_cls") if name in son}
     unknown: Son = dict.fromkeys(son if names is None else names, UNKNOWN)
     return unknown | known
+
+
+def leaves_doubt(error: BaseException | None) -> bool:
+    """Whether, for all the caller knows, the server may have written it."""
+    return isinstance(error, ConnectionFailure | WriteConcernError | ExecutionTimeout) or (
+        error is not None and not isinstance(error, Exception)
+    )
 
 
 def id_key(id: Any) -> Any:

@@ -15,7 +15,8 @@ from lifecycle.errors import (
     UnrecordedWriteWarning,
     warn,
 )
-from lifecycle.mappers.base import Services, Writer
+from lifecycle.mappers.base import Services
+from lifecycle.mappers.mongoengine.announcing import Announced, Portion, traces
 from lifecycle.mappers.mongoengine.asking import Pair, Son
 from lifecycle.mappers.mongoengine.documents import DocumentModel, DocumentModels
 from lifecycle.mappers.mongoengine.fields import logged
@@ -25,7 +26,7 @@ from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.policy import BulkMode, strictest
 from lifecycle.written import ROWS, STATEMENT, VERB, Written
 
-__all__ = ["Part", "Parts", "part_of", "state_of"]
+__all__ = ["Part", "Parts", "changes_of", "label_of", "part_of", "state_of"]
 
 
 class Part:
@@ -45,11 +46,13 @@ class Part:
         self._model = models[0]
         self._by_class: Final = {model.cls._class_name: model for model in models}
         self._services = services
-        self._writer: Writer | None = None
+        self._announced = Announced(services.recorder)
         self._call = call
         self._cause = cause
         self.mode: Final = mode
-        self.needs_all: Final = any(model.policy.label is not None for model in models)
+        self.needs_all: Final = any(
+            model.policy.label is not None or model.mark is not None for model in models
+        )
 
     def check(self) -> None:
         """Raise ``ForbiddenWrite`` when it must not be made; count it when it is left out."""
@@ -72,9 +75,43 @@ class Part:
                 UnrecordedWriteWarning,
             )
 
+    @property
+    def intends(self) -> bool:
+        """Whether the log is to be told before something is written."""
+        return self._announced.wanted
+
+    def intend(self, pairs: Sequence[Pair], collection: Any) -> None:
+        """Tell the log of a portion that is about to be written.
+
+        Raises ``RecordingError``, or ``StoreError``, and then nothing may be written.
+        """
+        wanted = (
+            (pair, model, one)
+            for pair in pairs
+            if (model := self._model_of(pair)) is not None and (one := self._written(pair))
+        )
+        written, told = traces(wanted, collection)
+        try:
+            self._announced.add(pairs, written, told)
+        except Exception as error:
+            self.withdraw()
+            kind = type(error) if isinstance(error, StoreError) else RecordingError
+            raise kind(
+                f"{self._named(written)} has not been written by {self._call}, for it could not be "
+                f"recorded: {error}"
+            ) from error
+
+    def withdraw(self) -> None:
+        """Of what the log was told of, and not taken since, nothing has been written."""
+        self._announced.withdraw()
+
     def take(self, pairs: Sequence[Pair]) -> None:
         """Record what was written."""
-        self._write([one for pair in pairs if (one := self._written(pair)) is not None])
+        portion = self._announced.next()
+        written = portion.written  # as it was announced, so it need not be worked out again
+        if pairs is not portion.pairs:
+            written = [one for pair in pairs if (one := self._written(pair)) is not None]
+        self._write(portion, written)
 
     def take_whole(self, collection: Any, name: str, given: Son, result: Any) -> None:
         """Record a write by one record of all of it."""
@@ -91,34 +128,48 @@ class Part:
             field, path = _field(model, db_name)
             changes[path] = Change(UNKNOWN, logged(field, value))
         told = ChangeSet(changes, Operation.BULK)
-        self._write([Written(model.entity, "", told, model.policy, cause=self._cause)])
+        whole = Written(model.entity, "", told, model.policy, cause=self._cause)
+        self._write(self._announced.next(), [whole])
 
-    def _write(self, written: list[Written]) -> None:
+    def _write(self, portion: Portion, written: Sequence[Written]) -> None:
         if not written:
+            portion.writer.withdraw()
             return
         try:
-            if self._writer is None:
-                self._writer = self._services.recorder.open()
-            self._writer.write(written)
+            portion.writer.write(written)
         except Exception as error:
             kind = StoreError if isinstance(error, StoreError) else RecordingError
-            keys = ", ".join(one.key for one in written[:3])
-            more = f" and {len(written) - 3} more" if len(written) > 3 else ""
+            left = (
+                "`lifecycle reconcile` will record it"
+                if portion.pairs is not None
+                else "The log lacks this change: put the cause right, then note the change by hand "
+                "or undo it"
+            )
             raise kind(
-                f"{self._model.entity} {keys}{more} has been written by {self._call}, but not "
-                f"recorded: {error}. The log lacks this change: put the cause right, then note the "
-                "change by hand or undo it"
+                f"{self._named(written)} has been written by {self._call}, but not recorded: "
+                f"{error}. {left}"
             ) from error
+
+    def _named(self, written: Sequence[Written]) -> str:
+        keys = ", ".join(one.key for one in written[:3])
+        more = f" and {len(written) - 3} more" if len(written) > 3 else ""
+        return f"{self._model.entity} {keys}{more}"
+
+    def _model_of(self, pair: Pair) -> DocumentModel | None:
+        son = pair.before if pair.after is None else pair.after
+        if son is None:
+            return None
+        model = self._by_class.get(son["_cls"]) if "_cls" in son else self._model
+        wants = self._services.recorder.wants
+        return model if model is not None and wants(model.policy) else None
 
     def _written(self, pair: Pair) -> Written | None:
         before, after = pair
         son = before if after is None else after
-        if son is None:
+        model = self._model_of(pair)
+        if model is None or son is None:
             return None
-        model = self._by_class.get(son["_cls"]) if "_cls" in son else self._model
-        if model is None or not self._services.recorder.wants(model.policy):
-            return None
-        changes = _changes(model, before, after)
+        changes = changes_of(model, pair)
         if changes is None:
             return None
         return Written(
@@ -126,7 +177,7 @@ class Part:
             model.stored_key(son["_id"]),
             changes,
             model.policy,
-            label=_label(model, son),
+            label=label_of(model, son),
             cause=self._cause,
         )
 
@@ -166,6 +217,25 @@ class Parts:
         self._takers = takers
         self.needs_all: Final = any(one.needs_all for one in takers)
 
+    @property
+    def intends(self) -> bool:
+        """Whether any of them is to be told before something is written."""
+        return any(one.intends for one in self._takers)
+
+    def intend(self, pairs: Sequence[Pair], collection: Any) -> None:
+        """Tell each that wants to be told; none when one of them raises."""
+        try:
+            for one in self._takers:
+                if one.intends:
+                    one.intend(pairs, collection)
+        except Exception:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Tell each."""
+        self._each(lambda one: one.withdraw())
+
     def take(self, pairs: Sequence[Pair]) -> None:
         """Give it to each."""
         self._each(lambda one: one.take(pairs))
@@ -180,8 +250,12 @@ class Parts:
                 stack.callback(tell, one)
 
 
-def _changes(model: DocumentModel, before: Son | None, after: Son | None) -> ChangeSet | None:
-    """What was done to a document; ``None`` when nothing was."""
+def changes_of(model: DocumentModel, pair: Pair) -> ChangeSet | None:
+    """What was done to a document; ``None`` when nothing was.
+
+    One that is marked as removed is not there.
+    """
+    before, after = (one if one is not None and model.is_there(one) else None for one in pair)
     if before is None:
         return (
             None if after is None else ChangeSet.of_state(state_of(model, after), Operation.INSERT)
@@ -214,7 +288,7 @@ def _field(model: DocumentModel, db_name: str) -> tuple[Any, str]:
     return model.cls._fields.get(name), join_path(name)
 
 
-def _label(model: DocumentModel, son: Son) -> str | None:
+def label_of(model: DocumentModel, son: Son) -> str | None:
     """The label of a document as it is in the database; none if it needs more."""
     if model.policy.label is None:
         return None

@@ -15,6 +15,7 @@ from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image, applied, image_of, remember
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
 from lifecycle.mappers.mongoengine.loading import Loaded, temporary
+from lifecycle.mappers.mongoengine.objects import read_anew
 from lifecycle.mappers.mongoengine.sending import is_real
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.updates import touched
@@ -79,6 +80,8 @@ def modify(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
             with tapped_document(self, loaded), temporary():
                 modified = original(self, query, **kwargs)
             remember(self, loaded.image if modified else before)
+            if modified:
+                read_anew(self)
             return modified
 
         return _carried_out(watchers, self, "modify", kwargs, Seen(watchers), write)
@@ -151,6 +154,14 @@ class LiveUpdate:
         for keyword in [one for one in self._keywords if field in one.split("__")[:2]]:
             del self._keywords[keyword]  # two operators on one field are an error
         self._keywords[f"set__{field}"] = value
+
+    def is_taken(self, field: str, value: Any) -> bool:
+        """Whether another document of the model has that value."""
+        return self._model.is_taken(field, value, self._model.id_of(self._document))
+
+    def fitted(self, field: str, value: Any) -> Any:
+        """A value in the form that the field has it in."""
+        return self._model.fitted(field, value)
 
     def _update(self) -> Any:
         given = {name: one for name, one in self._keywords.items() if name not in _OPTIONS}

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from mongoengine import Document, EmbeddedDocumentField, GenericEmbeddedDocumentField
+from bson.errors import InvalidId
+from mongoengine import (
+    Document,
+    EmbeddedDocumentField,
+    GenericEmbeddedDocumentField,
+    IntField,
+    LazyReferenceField,
+    ReferenceField,
+)
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered, ValidationError
 
+from lifecycle.bundles import behaviours_of
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path
 from lifecycle.dispatch import call
 from lifecycle.errors import HistoryError, HookDefinitionError
@@ -19,16 +29,19 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread, stored_id
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
-from lifecycle.markers import ABSENT
+from lifecycle.markers import ABSENT, Marker
 from lifecycle.moments import LoadClassMetadata, Moment
 from lifecycle.policy import NO_MASKING, Masking, Policy, check_fields, entity_of, policy_of
+from lifecycle.removal import removal_of
 
 __all__ = [
     "DocumentModel",
     "DocumentModels",
     "all_subclasses",
+    "document_classes",
     "is_concrete",
     "is_current",
+    "is_unmarked",
     "named_within",
 ]
 
@@ -66,7 +79,16 @@ class DocumentModel:
         )
         self.dynamic: Final[bool] = cls._dynamic
         self.id_field: Final = cls._fields[cls._meta["id_field"]]
+        removal = removal_of(cls)
+        self.mark: Final[str | None] = (
+            None if removal is None else cls._db_field_map.get(removal.field, removal.field)
+        )
+        """What marks a document as removed, by the database's name."""
         self.generated: Final = tuple(name for name, one in cls._fields.items() if one._auto_gen)
+
+    def is_there(self, son: Mapping[str, Any]) -> bool:
+        """Whether a document is there for the log, and not marked as removed."""
+        return self.mark is None or is_unmarked(son.get(self.mark))
 
     @property
     def names(self) -> Collection[str]:
@@ -103,6 +125,33 @@ class DocumentModel:
         """The text of a primary key as the database has it."""
         return key_text((value,))
 
+    def is_taken(self, name: str, value: Any, id: Any) -> bool:
+        """Whether a document with another id has that value in a field."""
+        db_name = self.cls._db_field_map.get(name, name)
+        criteria = {db_name: value} | ({} if id is None else {"_id": {"$ne": id}})
+        return self.root._get_collection().find_one(criteria, {"_id": 1}) is not None  # type: ignore[attr-defined]
+
+    def fitted(self, name: str, value: Any) -> Any:
+        """An instant or an identifier in the form that a load would give it in.
+
+        Raises ``ValueError`` for text that is no identifier of the field's type.
+        """
+        field = self.cls._fields.get(name)
+        if isinstance(value, datetime) and isinstance(field, IntField):
+            return int(value.timestamp())
+        if field is None or value is None:
+            return value
+        try:
+            if isinstance(field, ReferenceField | LazyReferenceField) and isinstance(value, str):
+                of = field.document_type.id  # the reference itself takes any text
+                of.validate(of.to_python(value))
+            field.validate(field.to_python(value))
+            stored = field.to_mongo(field.to_python(value))
+            collection = self.cls._collection
+            return field.to_python(as_stored({"value": stored}, collection)["value"])
+        except (InvalidId, TypeError, ValidationError) as error:
+            raise ValueError(f"{value!r} is no value of a {type(field).__name__}") from error
+
     def logged(self, changes: NetChanges, image: Image | None) -> dict[str, Delta]:
         """What a write changed, as it goes into the log: BSON values under attribute names."""
         found: dict[str, Delta] = {}
@@ -132,6 +181,11 @@ class DocumentModel:
         return ChangeSet(found, operation)
 
 
+def is_unmarked(value: Any) -> bool:
+    """Whether a value of the field that marks documents leaves them be, as far as is known."""
+    return value is None or isinstance(value, Marker)
+
+
 def named_within(name: str, field: Any, seen: frozenset[Any] = frozenset()) -> Iterator[Any]:
     """A field with its names, and all that are in the documents embedded in it."""
     yield name, field
@@ -152,6 +206,11 @@ def is_current(cls: Any) -> bool:
         return get_document(cls._class_name) is cls
     except NotRegistered:
         return False
+
+
+def document_classes() -> Iterator[Any]:
+    """Every class there is that has documents, without those that were defined again since."""
+    return (one for one in all_subclasses(Document) if is_concrete(one) and is_current(one))
 
 
 class _AnyName(Collection[str]):
@@ -219,7 +278,7 @@ class DocumentModels:
         for cls in classes:
             if not is_current(cls):
                 continue
-            declares = policy_of(cls) != Policy() or model_hooks(cls)
+            declares = policy_of(cls) != Policy() or model_hooks(cls) or behaviours_of(cls)
             if declares and cls not in self._models:
                 self._checked(cls)
             self._tell_of(cls)

@@ -14,6 +14,7 @@ from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.reading import LiveDocument
 from lifecycle.mappers.mongoengine.sending import Sent
+from lifecycle.mappers.mongoengine.stored import StoredDocument
 from lifecycle.moments import (
     CHANGE_EVENTS,
     POST,
@@ -44,6 +45,7 @@ class Hooking:
         image: Callable[[], Image | None],
         services: Services,
         aftermath: Aftermath,
+        stored: Callable[[], StoredDocument],
     ) -> None:
         self._model = model
         self._document = document
@@ -52,6 +54,7 @@ class Hooking:
         self._dispatcher = services.dispatcher
         self._runs = not services.suppression.hooks
         self._aftermath = aftermath
+        self._stored = stored
         self._seen: Seen = {}
         self._live: Callable[[DocumentModel, Image | None], Live] = self._of_document
 
@@ -100,13 +103,16 @@ class Hooking:
 
     def _pre_event(self, *, late: bool = False) -> ChangeEvent:
         live = self._live(self._model, self._image())
-        return CHANGE_EVENTS[PRE[self._operation]](
+        event = CHANGE_EVENTS[PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),
             self._model.entity,
             self._model.key_of(self._document),
             late=late,
         )
+        if self._operation is Operation.UPDATE:
+            event.keeper = lambda _: self._stored()
+        return event
 
     def _excuse_generated(self, changes: ChangeSet) -> None:
         """What mongoengine generates by itself meanwhile is no reason to call a hook again."""

@@ -15,6 +15,7 @@ from lifecycle.mappers.mongoengine.transactions import bound, current
 from lifecycle.markers import ABSENT, UNKNOWN
 
 __all__ = [
+    "EVERYTHING",
     "Image",
     "Projection",
     "applied",
@@ -79,10 +80,11 @@ class Image:
     ``collection`` is the collection it is in, ``None`` for its class's own. ``era`` tells images
     of one installation from those of another, between which writes went unseen. ``transaction`` is
     the one it was seen in, if any: when that is rolled back, so is what was seen. ``remade`` are
-    the fields of which the document was given something else when it was loaded.
+    the fields of which the document was given something else when it was loaded, and ``noted``
+    what a hook has noted about it then.
     """
 
-    __slots__ = ("collection", "era", "projection", "remade", "son", "transaction")
+    __slots__ = ("collection", "era", "noted", "projection", "remade", "son", "transaction")
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class Image:
         self.era = era
         self.projection = projection
         self.remade: frozenset[str] = frozenset()
+        self.noted: Any = None
         self.transaction = None if bound.get() is None else current()
 
     def covers(self, path: str) -> bool:
@@ -193,7 +196,7 @@ def applied(image: Image, sets: Mapping[str, Any], unsets: Iterable[str]) -> Ima
         else:
             projection = projection.learnt(path)
     after = Image(son, image.collection, image.era, projection)
-    after.remade = image.remade
+    after.remade, after.noted = image.remade, image.noted
     return after
 
 

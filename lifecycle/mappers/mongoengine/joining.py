@@ -90,6 +90,10 @@ class _Joined(_InTransaction):
         super().__init__(inner, transaction)
         self._session = transaction.session
 
+    @property
+    def intends(self) -> bool:
+        return False
+
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
         """What commits as one needs no intent."""
 
@@ -113,6 +117,10 @@ class _Waiting(_InTransaction):
     def __init__(self, inner: Writer, transaction: Transaction) -> None:
         super().__init__(inner, transaction)
         self._written: list[Written] = []
+
+    @property
+    def intends(self) -> bool:
+        return self._inner.intends
 
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
         self._inner.intend(written, traces)

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mongoengine import Document
 
-from lifecycle.changes import Change, Operation
+from lifecycle.bundles import behaviours_of
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Taker, arguments
 from lifecycle.mappers.mongoengine.bulk import Part, Parts
 from lifecycle.mappers.mongoengine.capturing import capture
 from lifecycle.mappers.mongoengine.documents import all_subclasses, is_concrete
+from lifecycle.mappers.mongoengine.filling import UPDATES, filled
 from lifecycle.mappers.mongoengine.images import Image
-from lifecycle.mappers.mongoengine.sending import Announce, Sent, is_real
+from lifecycle.mappers.mongoengine.sending import Announce, Sent, sent_of
 from lifecycle.mappers.mongoengine.tapping import target_of
 from lifecycle.mappers.mongoengine.watchers import Watchers
-from lifecycle.markers import ABSENT
+from lifecycle.written import MIGRATION
 
-__all__ = ["Bulk", "Seen"]
+__all__ = ["Bulk", "Seen", "migrating"]
 
 
 class Seen:
     """Keeps what was written, in order, as if it had been sent by saving the documents."""
 
     needs_all = False
+    intends = False
 
     def __init__(self, era: object) -> None:
         self.sent: list[Sent] = []
         self.announce: Announce | None = None  # never called: it hears of them afterwards
         self.pairs: list[Pair] = []
         self._era = era
+
+    def intend(self, pairs: Sequence[Pair], collection: Any) -> None:
+        """It hears of them afterwards."""
+
+    def withdraw(self) -> None:
+        """Nothing was announced."""
 
     def take(self, pairs: Sequence[Pair]) -> None:
         """Keep it."""
@@ -42,19 +51,14 @@ class Seen:
 
 
 def _sent(pair: Pair, era: object) -> Sent:
-    before, after = pair
-    son = before if after is None else after
-    assert son is not None  # a document that never was is no pair
-    operation = Operation.UPDATE
-    if before is None or after is None:
-        operation = Operation.INSERT if before is None else Operation.DELETE
-    was, now = ({} if one is None else one for one in pair)
-    changes = {
-        name: change
-        for name in dict.fromkeys((*was, *now))
-        if is_real(change := Change(was.get(name, ABSENT), now.get(name, ABSENT)))
-    }
-    return Sent(operation, son["_id"], changes, Image(was, None, era), Image(now, None, era))
+    before, after = (Image({} if one is None else one, None, era) for one in pair)
+    return replace(sent_of(pair), before=before, after=after)
+
+
+def migrating(watchers: Watchers, cls: Any) -> Bulk:
+    """Hears of what a lazy migration writes, and records it."""
+    call = f"the migration of {cls.__qualname__}"
+    return Bulk(watchers, cls, call, cause=MIGRATION, bulk=False)
 
 
 class Bulk:
@@ -85,6 +89,8 @@ class Bulk:
         self, collection: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Make the write, and record it."""
+        if self._bulk and name in UPDATES:
+            args, kwargs = self._filled(name, args, kwargs)
         call = self._call or f"{self.cls.__qualname__}._get_collection().{name}()"
         if name == "aggregate":
             return self._aggregate(collection, call, args, kwargs)
@@ -119,6 +125,17 @@ class Bulk:
         for part in wholes:
             part.take_whole(collection, name, given, result)
         return result
+
+    def _filled(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of an update with what behaviours set besides."""
+        if not behaviours_of(self.cls):
+            return args, kwargs
+        given, watchers = arguments(name, args, kwargs), self._watchers.of(self.cls)
+        if given is None or not watchers:
+            return args, kwargs
+        return (), {**given, "update": filled(self.cls, given, watchers[0].filled)}
 
     def _aggregate(
         self, collection: Any, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]

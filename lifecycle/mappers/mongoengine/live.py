@@ -7,6 +7,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from mongoengine.connection import ConnectionFailure
+
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.mappers.base import Live, LiveRows
 from lifecycle.mappers.mongoengine.bulk import state_of
@@ -20,17 +22,25 @@ _CHUNK: Final = 500
 
 
 def live_documents(models: Sequence[DocumentModel]) -> Iterator[Live]:
-    """The collection of each root class, with its documents in the order of their ids."""
-    roots: dict[type, list[DocumentModel]] = {}
+    """The collection of each root class, with its documents in the order of their ids.
+
+    What has no connection in this process is told to be elsewhere.
+    """
+    roots: dict[Any, list[DocumentModel]] = {}
     for model in models:
         roots.setdefault(model.root, []).append(model)
     for root, family in roots.items():
         place = family[0].cls._get_collection_name()
-        yield Live(family[0].entity, place, True, True, _documents(root, family))
+        try:
+            collection = root._get_collection()
+        except ConnectionFailure:  # mongoengine's own: nobody has told it where that is
+            rows = None
+        else:
+            rows = _documents(collection, family)
+        yield Live(family[0].entity, place, True, True, rows)
 
 
-def _documents(root: Any, family: list[DocumentModel]) -> Iterator[LiveRows]:
-    collection = root._get_collection()
+def _documents(collection: Any, family: list[DocumentModel]) -> Iterator[LiveRows]:
     with collection.find().sort("_id", 1).batch_size(_CHUNK) as cursor:
         while documents := list(islice(cursor, _CHUNK)):
             ids = [one["_id"] for one in documents]
@@ -48,7 +58,7 @@ def _written(family: list[DocumentModel], documents: list[Any]) -> list[Written]
     for document in documents:
         son = as_stored(document)
         model = by_class.get(son["_cls"]) if "_cls" in son else family[0]
-        if model is not None:
+        if model is not None and model.is_there(son):
             changes = ChangeSet.of_state(state_of(model, son), Operation.INSERT)
             key = model.stored_key(son["_id"])
             found.append(Written(model.entity, key, changes, model.policy))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from lifecycle.dispatch import run
 from lifecycle.errors import HookDefinitionError
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.documents import DocumentModel
+from lifecycle.mappers.mongoengine.images import EVERYTHING, Image, Projection
+from lifecycle.mappers.mongoengine.stored import StoredDocument
+from lifecycle.mappers.mongoengine.tapping import Listener
 from lifecycle.moments import Moment, PostLoad, PreLoad
 
 __all__ = ["LoadHooks", "unfilled"]
@@ -28,18 +32,43 @@ class LoadHooks:
         """Whether any of them wants the SON, and may replace it."""
         return bool(self._before) and not self._suppression.hooks
 
-    def before(self, instance: Any, data: dict[str, Any]) -> dict[str, Any]:
-        """Show the SON that a document is about to be made of; returns what to make it of."""
+    def before(
+        self, instance: Any, data: dict[str, Any], stored: StoredDocument, read: Projection
+    ) -> dict[str, Any]:
+        """Show the SON that a document is about to be made of; returns what to make it of.
+
+        ``read`` is how much of it the query has brought.
+        """
         if not self.look_at_data:
             return data
-        event = PreLoad(instance, data, self._model.entity, self._key(data))
+        event = PreLoad(
+            instance,
+            data,
+            self._model.entity,
+            self._key(data),
+            partial=read is not EVERYTHING,
+            covers=lambda name: read.covers(stored.unnamed(name)),
+        )
+        event.keeper = lambda _: stored
         run(self._before, event)
         return event.data
 
-    def after(self, document: Any, son: dict[str, Any]) -> None:
+    def stored(
+        self,
+        son: dict[str, Any],
+        collection: Any,
+        listener: Callable[[], Listener],
+        image: Callable[[], Image | None] | None = None,
+    ) -> StoredDocument:
+        """The document as the database holds it."""
+        return StoredDocument(self._model, son.get("_id"), collection, listener, image)
+
+    def after(self, document: Any, son: dict[str, Any], stored: StoredDocument) -> None:
         """Show a loaded document."""
         if self._after and not self._suppression.hooks:
-            run(self._after, PostLoad(document, self._model.entity, self._key(son)))
+            event = PostLoad(document, self._model.entity, self._key(son))
+            event.keeper = lambda _: stored
+            run(self._after, event)
 
     def _key(self, son: dict[str, Any]) -> str | None:
         return self._model.stored_key(son["_id"]) if "_id" in son else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any, Final, NamedTuple
@@ -12,6 +12,7 @@ from mongoengine import Document
 from mongoengine.base import get_document
 
 from lifecycle.mappers.mongoengine.images import (
+    EVERYTHING,
     Image,
     Projection,
     applied,
@@ -19,10 +20,13 @@ from lifecycle.mappers.mongoengine.images import (
     remember,
     remember_loaded,
 )
+from lifecycle.mappers.mongoengine.listening import migrating
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks, unfilled
+from lifecycle.mappers.mongoengine.objects import join, read_anew
+from lifecycle.mappers.mongoengine.removing import shown
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
 from lifecycle.mappers.mongoengine.values import copied
-from lifecycle.mappers.mongoengine.watchers import Keep, Watchers
+from lifecycle.mappers.mongoengine.watchers import Watchers
 from lifecycle.markers import ABSENT
 
 __all__ = [
@@ -43,11 +47,12 @@ class _Source(NamedTuple):
     """Where the SON comes from that the next document is made of, if not just from a load."""
 
     queryset: Any = None
-    is_load: bool = True
+    has_hooks: bool = True
+    is_load: bool = True  # else it is made only to fill another one
     of_one: bool = True  # else of all that are made until it is over
 
 
-_NO_LOAD: Final = _Source(is_load=False, of_one=False)
+_NO_LOAD: Final = _Source(has_hooks=False, is_load=False, of_one=False)
 _source: Final[ContextVar[_Source | None]] = ContextVar(
     "lifecycle.mongoengine.source", default=None
 )
@@ -62,18 +67,19 @@ def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., 
         if source is not None and source.of_one:
             _source.set(None)
         actual = cls if type(son) is dict and "_cls" not in son else _class_of(cls, son)
-        hooks = watchers.load_hooks[actual]
-        if hooks and (source is None or source.is_load):
+        hooks, keep = watchers.load_hooks[actual], watchers.keeping[actual]
+        if hooks and (source is None or source.has_hooks):
             make = partial(original, cls, _auto_dereference=_auto_dereference, created=created)
             return _told(watchers, hooks, actual, source, make, son)
         document = original(cls, son, _auto_dereference, created)
-        keep = watchers.keeping[actual]
         if keep is not None:
-            kept = son if keep is Keep.BY_REFERENCE else copied(son)
+            kept = copied(son) if keep.as_copy else son
             if source is None:
                 remember_loaded(document, kept, cls._collection, watchers)
             else:
                 remember(document, _from_source(source, Image(kept, cls._collection, watchers)))
+            if keep.joined and (source is None or source.is_load):
+                join(document)
         return document
 
     return _from_son
@@ -94,21 +100,38 @@ def _told(
     son: dict[str, Any],
 ) -> Any:
     """Make a document with the hooks before and after; its image is of the SON before all hooks."""
-    data = son
+    data, noted = son, None
+    collection = cls._get_collection()
+    if source is not None and source.queryset is not None:
+        collection = source.queryset._collection_obj
+    listener = partial(migrating, watchers, cls)
     if any(one.look_at_data for one in hooks):
         data, instance = copied(son), unfilled(cls)
+        stored = hooks[0].stored(son, collection, listener)
         for one in hooks:
-            data = one.before(instance, data)
+            data = one.before(instance, data, stored, _read_by(source))
+        noted = stored.noted
     document = make(data)
     image = Image(copied(son) if data is son else son, cls._collection, watchers)
     if data is not son:
         image.remade = frozenset(
             name for name in (*data, *son) if data.get(name, ABSENT) != son.get(name, ABSENT)
         )
+    image.noted = noted
     remember(document, _from_source(source, image))
-    for one in hooks:
-        one.after(document, son)
+    if source is None or source.is_load:
+        keep = watchers.keeping[cls]
+        if keep is not None and keep.joined:
+            join(document)
+        for one in hooks:
+            one.after(document, son, one.stored(son, collection, listener, lambda: image))
     return document
+
+
+def _read_by(source: _Source | None) -> Projection:
+    """How much of a document a query reads."""
+    fields = None if source is None or source.queryset is None else source.queryset._loaded_fields
+    return Projection.of(fields.as_dict()) if fields else EVERYTHING
 
 
 def _from_source(source: _Source | None, image: Image) -> Image:
@@ -127,7 +150,7 @@ def _made_from(source: _Source) -> Iterator[None]:
 
 
 def temporary() -> AbstractContextManager[None]:
-    """The next document is made only to fill another one from it: no load hooks run for it."""
+    """The next document is made only to fill another one: its load hooks see the data alone."""
     return _made_from(_Source(is_load=False))
 
 
@@ -149,11 +172,12 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
 
 
 def in_bulk(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Around ``BaseQuerySet.in_bulk``."""
+    """Around ``BaseQuerySet.in_bulk``, which leaves out what its queryset asks for."""
 
     @wraps(original)
-    def in_bulk(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = original(self, *args, **kwargs)
+    def in_bulk(self: Any, object_ids: Any) -> Any:
+        with _made_from(_Source(self, of_one=False)) if self._loaded_fields else nullcontext():
+            found = original(self, shown(self, object_ids))
         for document in found.values():
             qualify(self, document)
         return found
@@ -208,6 +232,7 @@ def reload(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
         loaded = Loaded()
         with tapped_document(self, loaded):
             result = original(self, *fields, **kwargs)
+        read_anew(self)
         names = [name for name in fields if isinstance(name, str)]
         remember(self, _refreshed(self, loaded.image, names) if names else loaded.image)
         return result

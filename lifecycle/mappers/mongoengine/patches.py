@@ -15,7 +15,7 @@ from mongoengine import Document
 from mongoengine.queryset.base import BaseQuerySet
 
 from lifecycle.errors import InstallError
-from lifecycle.mappers.mongoengine import document_writes, loading, queries, saving
+from lifecycle.mappers.mongoengine import document_writes, loading, queries, removing, saving
 from lifecycle.mappers.mongoengine.watchers import Watcher, Watchers, Wrapping
 
 __all__ = ["refresh", "unwatch", "watch"]
@@ -32,6 +32,8 @@ _WRAPPINGS: Final[tuple[tuple[Any, str, Wrapping], ...]] = (
     (Document, "from_json", loading.document_from_json),
     (Document, "_from_son", loading.from_son),
     (Document, "__setstate__", loading.setstate),
+    (BaseQuerySet, "__init__", removing.init),
+    (BaseQuerySet, "no_sub_classes", removing.no_sub_classes),
     (BaseQuerySet, "__next__", loading.item),
     (BaseQuerySet, "__getitem__", loading.item),
     (BaseQuerySet, "in_bulk", loading.in_bulk),
@@ -61,6 +63,7 @@ class Patches:
         self._replaced: Final = [
             self._replace(owner, name, wrapping) for owner, name, wrapping in _WRAPPINGS
         ]
+        BaseQuerySet.with_deleted = removing.with_deleted
 
     def _replace(self, owner: Any, name: str, wrapping: Wrapping) -> _Replaced:
         original = getattr(owner, name)
@@ -76,6 +79,7 @@ class Patches:
 
         A wrapper that another library has wrapped since stays below that one, and does nothing.
         """
+        del BaseQuerySet.with_deleted
         for owner, name, wrapper, original in self._replaced:
             if vars(owner).get(name) is not wrapper:
                 continue

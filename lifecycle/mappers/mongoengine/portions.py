@@ -13,9 +13,16 @@ from typing import Any
 from pymongo.errors import PyMongoError
 from pymongo.results import DeleteResult, UpdateResult
 
-from lifecycle.mappers.mongoengine.asking import Asked, Pair, Son, all_unknown, id_key
+from lifecycle.mappers.mongoengine.asking import (
+    Asked,
+    Pair,
+    Son,
+    all_unknown,
+    id_key,
+    leaves_doubt,
+)
 from lifecycle.mappers.mongoengine.single import as_asked
-from lifecycle.mappers.mongoengine.updates import Names, computed, touched
+from lifecycle.mappers.mongoengine.updates import Names, computing, not_told, touched
 from lifecycle.spooling import CHUNK, Spool, chunks
 
 __all__ = ["delete_many", "update_many"]
@@ -61,22 +68,23 @@ def _in_portions(asked: Asked, names: Names, write: Callable[[list[Son]], Any]) 
 
 
 def _update(asked: Asked, before: list[Son], names: Names) -> Any:
+    update = asked.given["update"]
+    compute = computing(update, asked.collection)
+    expected = [Pair(one, compute(one) if compute else not_told(one, update)) for one in before]
+    asked.announce(expected)
     result = _write(asked, before, names, gone=False)
-    pairs: list[Pair] = []
-    if result.matched_count == len(before):
-        update, collection = asked.given["update"], asked.collection
-        pairs = [Pair(one, computed(one, update, collection)) for one in before]
-    if not pairs or pairs[0].after is None:
+    pairs = expected
+    if compute is None or result.matched_count < len(before):
         pairs = _paired(before, _read_again(asked, before, names), gone=False)
     asked.taker.take(pairs)
     return result
 
 
 def _delete(asked: Asked, before: list[Son]) -> Any:
+    pairs = [Pair(one, None) for one in before]
+    asked.announce(pairs)
     result = _write(asked, before, None, gone=True)
-    if result.deleted_count == len(before):
-        pairs = [Pair(one, None) for one in before]
-    else:  # some did not match any more
+    if result.deleted_count < len(before):  # some did not match any more
         pairs = _paired(before, _read_again(asked, before, None), gone=True)
     asked.taker.take(pairs)
     return result
@@ -87,7 +95,9 @@ def _write(asked: Asked, before: list[Son], names: Names, *, gone: bool) -> Any:
     ids = [one["_id"] for one in before]
     try:
         return asked.make(filter=_only(asked.given["filter"], ids))
-    except Exception:
+    except Exception as error:
+        if leaves_doubt(error) and asked.taker.intends:
+            raise  # it may yet be made, which `reconcile` will find out
         try:
             after = asked.read(ids, names)
         except PyMongoError:

@@ -11,11 +11,13 @@ from mongoengine import Document, signals
 
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.causes import cause_now, caused
+from lifecycle.mappers.mongoengine.counting import begin
 from lifecycle.mappers.mongoengine.document_writes import one_document
 from lifecycle.mappers.mongoengine.documents import is_concrete
 from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
 from lifecycle.mappers.mongoengine.loading import qualify
+from lifecycle.mappers.mongoengine.removing import mark_all, marker, really
 from lifecycle.mappers.mongoengine.tapping import (
     Tapped,
     tapped_queryset,
@@ -23,6 +25,7 @@ from lifecycle.mappers.mongoengine.tapping import (
 )
 from lifecycle.mappers.mongoengine.watchers import Watchers
 from lifecycle.mappers.mongoengine.writing import Writing, afterwards, prepared
+from lifecycle.removal import removal_of
 from lifecycle.written import CASCADE
 
 __all__ = [
@@ -65,12 +68,24 @@ def delete(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
         if kwargs.get("_from_doc_delete"):
             with caused(CASCADE):
                 return original(self, *args, **kwargs)
-        if _deletes_one_by_one(self):
-            return original(self, *args, **kwargs)
+        is_soft = removal_of(self._document) is not None
+        with really(is_soft and bool(kwargs.pop("hard", False))):
+            if _deletes_one_by_one(self):
+                return original(self, *args, **kwargs)
+            by = marker(watchers, self._document)
+            if by is not None:
+                return mark_all(by, self, *args[:1], **_only(kwargs, "write_concern"))
+            return delete_all(self, *args, **kwargs)
+
+    def delete_all(self: Any, *args: Any, **kwargs: Any) -> Any:
         with tapped_queryset(self, _listener(watchers, self, "delete")), caused(CASCADE):
             return original(self, *args, **kwargs)
 
     return delete
+
+
+def _only(keywords: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name: keywords[name]} if name in keywords else {}
 
 
 def _deletes_one_by_one(queryset: Any) -> bool:
@@ -119,6 +134,9 @@ def insert(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
         documents = [doc_or_docs] if isinstance(doc_or_docs, Document) else [*doc_or_docs]
         writings = _writings(watchers, self._document, documents)
         prepared([writing for some in writings for writing in some])
+        for document in documents:
+            if isinstance(document, Document) and document._created and watchers.of(type(document)):
+                begin(document)
         seen = Seen(watchers)
         listener = _listener(watchers, self, "insert")
         if any(writings):

@@ -57,6 +57,14 @@ class LiveDocument:
             )
         setattr(self._document, field, value)
 
+    def is_taken(self, field: str, value: Any) -> bool:
+        """Whether another document of the model has that value."""
+        return self._model.is_taken(field, value, self._model.id_of(self._document))
+
+    def fitted(self, field: str, value: Any) -> Any:
+        """A value in the form that the field has it in."""
+        return self._model.fitted(field, value)
+
     def _inserting(self) -> dict[str, Delta]:
         found: dict[str, Delta] = {}
         for name in self._document._fields_ordered:
@@ -72,6 +80,13 @@ class LiveDocument:
         found: dict[str, Delta] = {}
         for db_name, paths in by_name.items():
             found |= self._compared(db_name, paths)
+        if not found and self._image is not None and self._image.noted is not None:
+            # What is assigned may be what the database has, and not what a load hook has made of
+            # it: then it is to be written, with the rest of that.
+            names = self._document._reverse_db_field_map
+            for db_name in self._image.remade & by_name.keys():
+                name = names.get(db_name, db_name)
+                found[name] = Change(UNKNOWN, self._document._data.get(name))
         return found
 
     def _compared(self, db_name: str, paths: list[str]) -> dict[str, Delta]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from bson import DBRef
+from mongoengine import Document
 from mongoengine import fields as fields_
 from mongoengine.base import ComplexBaseField
+from mongoengine.errors import NotRegistered
 
 from lifecycle.errors import HistoryError
-from lifecycle.mappers.mongoengine.documents import DocumentModels, all_subclasses, is_concrete
-from lifecycle.relations import Relation, Values
+from lifecycle.mappers.mongoengine.documents import (
+    DocumentModel,
+    DocumentModels,
+    all_subclasses,
+    is_concrete,
+)
+from lifecycle.markers import is_hidden
+from lifecycle.relations import Pointer, Relation, Values
 
-__all__ = ["REFERENCES", "referenced", "relation"]
+__all__ = ["REFERENCES", "pointers", "referenced", "relation"]
 
 REFERENCES = (fields_.ReferenceField, fields_.LazyReferenceField, fields_.CachedReferenceField)
 """The fields that hold the key of a document of one class."""
@@ -38,6 +47,30 @@ def relation(models: DocumentModels, root: Any, entity: str, name: str) -> Relat
         return (target.stored_key(id) for id in referenced(values.get(name)))
 
     return Relation(target=target.entity, fields=(name,), keys=keys)
+
+
+def pointers(models: DocumentModels, entity: str) -> Iterator[Pointer]:
+    """The reference fields of document classes to the documents of one, each once."""
+    told: set[tuple[str, str]] = set()
+    cls: Any
+    for cls in filter(is_concrete, all_subclasses(Document)):
+        source = models.get(cls).entity
+        for name, field in cls._fields.items():
+            reference = _reference(field)
+            if reference is None or (source, name) in told:
+                continue
+            try:
+                target = models.get(reference.document_type)
+            except NotRegistered:  # a class that is not there yet has no history either
+                continue
+            if target.entity == entity:
+                told.add((source, name))
+                yield Pointer(source=source, fields=(name,), keys=partial(_keys, target, name))
+
+
+def _keys(target: DocumentModel, name: str, values: Values) -> Iterator[str]:
+    value = values.get(name)
+    return iter(()) if is_hidden(value) else map(target.stored_key, referenced(value))
 
 
 def _reference(field: Any) -> Any:

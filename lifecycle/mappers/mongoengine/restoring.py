@@ -12,14 +12,16 @@ from pymongo.errors import PyMongoError
 
 from lifecycle.changes import Operation
 from lifecycle.errors import ConflictError, HistoryError, RecordingError
+from lifecycle.hiding import filled, hidden_places
 from lifecycle.mappers.mongoengine.documents import (
     DocumentModel,
     DocumentModels,
     all_subclasses,
     is_concrete,
 )
-from lifecycle.mappers.mongoengine.fields import logged, stored
+from lifecycle.mappers.mongoengine.fields import logged, stored, stored_id
 from lifecycle.mappers.mongoengine.relating import REFERENCES, referenced
+from lifecycle.mappers.mongoengine.removing import with_deleted
 from lifecycle.markers import MASKED
 from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Step, Values
 
@@ -77,7 +79,9 @@ class DocumentSite:
         assert root is not None
         collection = root.cls._get_collection()
         son = collection.find_one({"_id": self._id(root, key)})
-        return None if son is None else self._values(root, son)
+        if son is None or not self._of(entity, son).is_there(son):
+            return None
+        return self._values(root, son)
 
     def _id(self, root: DocumentModel, key: str) -> Any:
         field = root.id_field
@@ -97,8 +101,9 @@ class DocumentSite:
             name = model.cls._reverse_db_field_map.get(db_name, db_name)
             if name in model.policy.exclude:
                 continue
+            value = logged(model.cls._fields.get(name), value)
             hidden = name in model.policy.mask
-            values[name] = MASKED if hidden else logged(model.cls._fields.get(name), value)
+            values[name] = MASKED if hidden else model.policy.hidden(name, value)
         return values
 
     # --- what is in the way ---
@@ -207,7 +212,14 @@ class DocumentSite:
                 for name, value in step.after.items()
                 if name != "_cls"
             }
-            model.cls(**values).save(force_insert=True)
+            marked = self._marked(model, step.key)
+            if marked is None:
+                model.cls(**values).save(force_insert=True)
+                return
+            for name in model.cls._fields:
+                if name != model.id_field.name:
+                    setattr(marked, name, values.get(name))
+            marked.save()
             return
         root = self._root(step.entity)
         assert root is not None
@@ -220,10 +232,24 @@ class DocumentSite:
         assert step.after is not None
         for name in sorted(step.changes.touched() - {"_cls"}):
             if name in step.after:
-                setattr(document, name, self._python(model, name, step.after[name]))
+                value = step.after[name]
+                if any(hidden_places(value)):  # which stays as it is
+                    value = filled(value, self._present(model, document, name))
+                setattr(document, name, self._python(model, name, value))
             else:
                 delattr(document, name)
         document.save()
+
+    def _present(self, model: DocumentModel, document: Any, name: str) -> Any:
+        son = model.cls._get_collection().find_one({"_id": stored_id(document)}) or {}
+        db_name = model.cls._db_field_map.get(name, name)
+        return logged(model.cls._fields.get(name), son.get(db_name))
+
+    def _marked(self, model: DocumentModel, key: str) -> Any:
+        """The document that is there, but marked as removed; to change it brings it back."""
+        if model.mark is None:
+            return None
+        return with_deleted(model.cls.objects(pk=self._id(model, key))).first()
 
     def _python(self, model: DocumentModel, name: str, value: Any) -> Any:
         field = model.cls._fields.get(name)

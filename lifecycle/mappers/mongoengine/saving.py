@@ -10,12 +10,16 @@ from mongoengine import Document
 
 from lifecycle.changes import Operation
 from lifecycle.mappers.mongoengine.causes import cause_now, caused
+from lifecycle.mappers.mongoengine.counting import inserted, updated
 from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.lost_edits import warn_of_lost_edits
+from lifecycle.mappers.mongoengine.objects import back, gone
+from lifecycle.mappers.mongoengine.removing import mark, marker, really
 from lifecycle.mappers.mongoengine.sending import Sending
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.watchers import Watchers
 from lifecycle.mappers.mongoengine.writing import Writing, carried_out, settled
+from lifecycle.removal import is_hard, removal_of
 
 __all__ = ["delete", "save", "save_step"]
 
@@ -43,7 +47,9 @@ def save(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
                 return _listened_to(self, lambda: original(self, *args, **kwargs))
             return original(self, *args, **kwargs)
 
-        return _carried_out(watchers, self, operation, write)
+        result = _carried_out(watchers, self, operation, write)
+        back(self)
+        return result
 
     return save
 
@@ -60,15 +66,16 @@ def save_step(watchers: Watchers, original: Callable[..., Any]) -> Callable[...,
     """Around the parts of ``Document.save`` that write, after validation and its signals."""
 
     is_update = original.__name__ == "_save_update"
+    step = updated if is_update else inserted
 
     @wraps(original)
     def save_step(self: Any, doc: Any, *args: Any, **kwargs: Any) -> Any:
         saving = vars(self).get(_SAVING)
         if saving is None:
-            return original(self, doc, *args, **kwargs)
+            return step(original, self, doc, *args, **kwargs)
         if settled(saving.writings, late=True):
             doc = self.to_mongo()
-        result = _listened_to(self, lambda: original(self, doc, *args, **kwargs))
+        result = _listened_to(self, lambda: step(original, self, doc, *args, **kwargs))
         if is_update and not result[1]:  # else it has made a document anew, of a part of this one
             warn_of_lost_edits(self, doc, watchers, saving.writings[0].subject)
         return result
@@ -81,12 +88,21 @@ def delete(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
 
     @wraps(original)
     def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
+        is_soft = removal_of(type(self)) is not None
+        wants_hard = is_soft and bool(kwargs.pop("hard", False) or is_hard(self))
+        by = None if wants_hard or self.pk is None else marker(watchers, type(self))
+
         def write() -> Any:
-            return _listened_to(self, lambda: original(self, *args, **kwargs))
+            if by is not None:
+                return _listened_to(self, lambda: mark(by, self, *args, **kwargs))
+            with really(is_soft):
+                return _listened_to(self, lambda: original(self, *args, **kwargs))
 
         cause = cause_now()
         with caused(None):  # what hooks and signals write is asked for
-            return _carried_out(watchers, self, Operation.DELETE, write, cause)
+            result = _carried_out(watchers, self, Operation.DELETE, write, cause)
+        gone(self)
+        return result
 
     return delete
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from bson import ObjectId
@@ -11,15 +11,17 @@ from pymongo.results import DeleteResult, UpdateResult
 
 from lifecycle.changes import Change, Operation, same
 from lifecycle.errors import RecordingError
-from lifecycle.mappers.mongoengine.documents import NetChanges
+from lifecycle.mappers.mongoengine.asking import Pair
+from lifecycle.mappers.mongoengine.documents import NetChanges, is_unmarked
 from lifecycle.mappers.mongoengine.fields import stored_id
 from lifecycle.mappers.mongoengine.images import Image, Projection, applied, known, remember
 from lifecycle.mappers.mongoengine.reading import removed
 from lifecycle.mappers.mongoengine.transactions import Transaction, current
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
+from lifecycle.removal import removal_of
 
-__all__ = ["Announce", "Sending", "Sent", "is_real"]
+__all__ = ["Announce", "Sending", "Sent", "is_real", "sent_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Sent:
     before: Image | None = None
     after: Image | None = None
     transaction: Transaction | None = field(default_factory=current)
+    physical: Sent | None = None
+    """The update that was sent, of a document that is marked as removed or brought back by it."""
 
     def whole(self) -> NetChanges:
         """The same changes by whole fields, of those fields that are known as a whole."""
@@ -65,6 +69,8 @@ class Sending:
         self._document = document
         self._era = era
         self._strict = strict
+        removal = removal_of(type(document))
+        self._mark = None if removal is None else document._db_field_map.get(removal.field)
 
     def __call__(
         self,
@@ -106,13 +112,13 @@ class Sending:
         found = collection.find_one(query)
         if found is None:
             return None  # an insert will follow
-        return self._replacement(collection, found, son)
+        return self._as_told(self._replacement(collection, found, son))
 
     def _about_to_update(
         self, collection: Any, query: Any, update: Any, upsert: bool = False
     ) -> Sent | None:
         id, sets, unsets = _parts(collection, query, update)
-        return _update(id, self._before(collection, id), sets, unsets)[0]
+        return self._as_told(_update(id, self._before(collection, id), sets, unsets)[0])
 
     def _about_to_delete(self, collection: Any, query: Any) -> Sent:
         return self._deletion(collection)
@@ -159,8 +165,9 @@ class Sending:
             return  # there was none, so an insert follows
         sent = self._replacement(collection, found, son)
         remember(self._document, sent.after)
-        if sent.changes:
-            self.sent.append(sent)
+        told = self._as_told(sent)
+        if sent.changes and told is not None:
+            self.sent.append(told)
 
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
@@ -169,8 +176,9 @@ class Sending:
         if (result.raw_result or {}).get("updatedExisting") is not False:
             sent, after = _update(id, self._before(collection, id), sets, unsets)
             remember(self._document, after)
-            if sent is not None:
-                self.sent.append(sent)
+            told = self._as_told(sent)
+            if told is not None:
+                self.sent.append(told)
         elif upsert:
             empty = Image({}, collection, self._era)
             query = as_stored(query, collection)
@@ -179,7 +187,8 @@ class Sending:
     def _delete_many(self, collection: Any, result: Any, query: Any) -> None:
         if result.acknowledged and not result.deleted_count:
             return
-        self.sent.append(self._deletion(collection))
+        if self._is_unmarked(collection):
+            self.sent.append(self._deletion(collection))
         remember(self._document, None)
 
     _UNDERSTOOD: ClassVar[Mapping[str, Callable[..., None]]] = {
@@ -193,7 +202,8 @@ class Sending:
 
     def _inserted(self, image: Image) -> None:
         remember(self._document, image)
-        self.sent.append(_insert(image))
+        if self._mark is None or is_unmarked(image.son.get(self._mark)):
+            self.sent.append(_insert(image))
 
     def _replacement(self, collection: Any, found: Any, son: Any) -> Sent:
         before = Image(found, collection, self._era)
@@ -201,6 +211,30 @@ class Sending:
         names = dict.fromkeys((*before.son, *after.son))
         changes = {name: Change(before.at(name), after.at(name)) for name in names}
         return Sent(Operation.UPDATE, after.son["_id"], _net(changes), before, after)
+
+    def _as_told(self, sent: Sent | None) -> Sent | None:
+        """An update as hooks and the log are told of it: to mark a document removes it."""
+        if sent is None or self._mark is None:
+            return sent
+        change = sent.changes.get(self._mark)
+        if change is None:
+            before = sent.before
+            known = before is not None and before.covers(self._mark)
+            return sent if not known or is_unmarked(before.at(self._mark)) else None  # type: ignore[union-attr]
+        was_there, is_there = is_unmarked(change.old), is_unmarked(change.new)
+        if was_there and not is_there:
+            changes = removed(self._document, sent.before)
+            return Sent(Operation.DELETE, sent.id, changes, physical=sent)
+        if is_there and not was_there:
+            assert sent.after is not None  # an update tells what it leaves
+            return replace(_insert(sent.after), physical=sent)
+        return sent if is_there else None
+
+    def _is_unmarked(self, collection: Any) -> bool:
+        if self._mark is None:
+            return True
+        image = known(self._document, self._era, collection, stored_id(self._document))
+        return image is None or is_unmarked(image.son.get(self._mark))
 
     def _before(self, collection: Any, id: Any) -> Image:
         image = known(self._document, self._era, collection, id)
@@ -250,6 +284,20 @@ def _by_field(paths: Iterable[str]) -> dict[str, list[str]]:
     for path in paths:
         found.setdefault(path.partition(".")[0], []).append(path)
     return found
+
+
+def sent_of(pair: Pair) -> Sent:
+    """What it was that made a document what it is from what it was."""
+    before, after = pair
+    son = before if after is None else after
+    assert son is not None  # a document that never was is no pair
+    operation = Operation.UPDATE
+    if before is None or after is None:
+        operation = Operation.INSERT if before is None else Operation.DELETE
+    was, now = ({} if one is None else one for one in pair)
+    names = dict.fromkeys((*was, *now))
+    changes = {name: Change(was.get(name, ABSENT), now.get(name, ABSENT)) for name in names}
+    return Sent(operation, son["_id"], _net(changes))
 
 
 def is_real(change: Change) -> bool:

@@ -5,12 +5,16 @@ What any of them can change is found by one of their filters beforehand, or made
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Son, id_key
+from lifecycle.mappers.mongoengine.inserting import expected_inserts
+from lifecycle.mappers.mongoengine.updates import computed, not_told
+from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.spooling import Spool, chunks
 
 __all__ = ["bulk_write"]
@@ -30,6 +34,8 @@ def bulk_write(asked: Asked) -> Any:
         result = asked.make()  # which will meet it too
         asked.taker.miss("what it changes could not be read before it")
         return result
+    if asked.taker.intends:
+        _announce(asked, before, requests)
     try:
         result = asked.make()
     except BulkWriteError as error:
@@ -37,6 +43,41 @@ def bulk_write(asked: Asked) -> Any:
         raise
     _tell(asked, before, [*_inserted(requests), *_upserted(result.bulk_api_result)])
     return result
+
+
+def _announce(asked: Asked, before: Spool, requests: Any) -> None:
+    """Tell of the documents that it may change, and of those that it is to make."""
+    expect = _expecting(asked, requests)
+    for some in before.chunks():
+        asked.announce([Pair(one, expect(one)) for one in some])
+    made = [one._doc for one in requests if not hasattr(one, "_filter")]
+    for some in chunks(expected_inserts(asked, made)):
+        asked.announce(some)
+
+
+def _expecting(asked: Asked, requests: Any) -> Callable[[Son], Son | None]:
+    """What is to become of a document, as far as the requests tell."""
+    filtered = [one for one in requests if hasattr(one, "_filter")]
+    deletes = [not hasattr(one, "_doc") for one in filtered]
+    by_id: dict[Any, Any] = {}
+    for one in filtered:
+        id = one._filter.get("_id")
+        if one._filter.keys() == {"_id"} and not isinstance(id, Mapping):
+            by_id[id_key(id)] = one
+    alone = len(by_id) == len(filtered)  # each document has one request of its own
+
+    def expect(before: Son) -> Son | None:
+        request = by_id.get(id_key(before["_id"])) if alone else None
+        if all(deletes) if request is None else not hasattr(request, "_doc"):
+            return None
+        if request is None:
+            return not_told(before, None)
+        if isinstance(request, ReplaceOne):
+            return {"_id": before["_id"], **as_stored(request._doc, asked.collection)}
+        after = computed(before, request._doc, asked.collection)
+        return not_told(before, request._doc) if after is None else after
+
+    return expect
 
 
 def _found(asked: Asked, requests: Any) -> Iterator[Son]:

@@ -10,10 +10,18 @@ from pymongo.results import DeleteResult, UpdateResult
 
 from lifecycle.changes import same
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Son, all_unknown
-from lifecycle.mappers.mongoengine.updates import Names, computed, is_positional, touched
+from lifecycle.mappers.mongoengine.updates import (
+    Names,
+    computed,
+    computing,
+    is_positional,
+    not_told,
+    touched,
+)
 from lifecycle.mappers.mongoengine.values import as_stored
 
 __all__ = [
+    "announce",
     "as_asked",
     "delete_one",
     "find_one_and_delete",
@@ -25,6 +33,23 @@ __all__ = [
 
 TRIES: Final = 5
 """How often a document is read again that others change before it is written."""
+
+
+def announce(asked: Asked) -> None:
+    """Tell of what is about to be made of the document that would be found now, if there is one."""
+    update = asked.given.get("update")
+    names = None if update is None else asked.wanted(touched(update))
+    before = _peek(asked, names)
+    if before is None:
+        return
+    after: Son | None = None
+    if "replacement" in asked.given:
+        stored = as_stored(asked.given["replacement"], asked.collection)
+        after = {"_id": before["_id"], **stored}
+    elif update is not None:
+        compute = computing(update, asked.collection)
+        after = compute(before) if compute else not_told(before, update)
+    asked.announce([Pair(before, after)])
 
 
 def update_one(asked: Asked) -> Any:

@@ -10,7 +10,7 @@ from mongoengine import Document
 from mongoengine.connection import DEFAULT_CONNECTION_NAME, _connection_settings
 
 from lifecycle.errors import InstallError
-from lifecycle.mappers.mongoengine.documents import all_subclasses, is_concrete
+from lifecycle.mappers.mongoengine.documents import document_classes
 
 __all__ = ["accepts", "check_known", "covered", "covers", "overlap"]
 
@@ -33,7 +33,7 @@ def covers(target: Any, cls: Any) -> bool:
 
 def covered(target: Any) -> Iterator[type]:
     """The document classes with documents that belong to a target, of those there are."""
-    return (one for one in all_subclasses(Document) if is_concrete(one) and covers(target, one))
+    return (one for one in document_classes() if covers(target, one))
 
 
 def overlap(one: Any, other: Any) -> bool:

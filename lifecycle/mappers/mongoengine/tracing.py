@@ -7,7 +7,7 @@ log hides is hidden here, too.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from pymongo.read_concern import ReadConcern
 from lifecycle import codec
 from lifecycle.changes import Operation, same
 from lifecycle.errors import ConfigurationError, StoreUnreachable
+from lifecycle.hiding import hidden_places
 from lifecycle.mappers.mongoengine.images import reached
 from lifecycle.markers import ABSENT, UNKNOWN, Marker
 from lifecycle.policy import Policy
@@ -35,19 +36,24 @@ ClientOf = Callable[[list[str]], MongoClient[Any] | None]
 """The client for some servers, by their addresses."""
 
 
-def trace_of(sent: Any, collection: Any, policy: Policy, names: Callable[[str], str]) -> str:
+def trace_of(sent: Any, collection: Any, policy: Policy, names: Mapping[str, str]) -> str:
     """The trace of a write that is about to be sent to a collection.
 
-    ``names`` gives the attribute for a name in the database.
+    ``names`` gives the attributes for names in the database.
     """
     hidden = policy.exclude | policy.mask
     paths = []
     for path, change in sent.changes.items():
-        if names(path.partition(".")[0]) in hidden:
+        top, *below = path.split(".")
+        name = names.get(top, top)
+        if name in hidden:
             continue
         values = {"old": change.old, "new": change.new}
+        if policy.conceals and _conceals(policy, [name, *below], values.values()):
+            continue
         told = {name: value for name, value in values.items() if not isinstance(value, Marker)}
-        paths.append({"path": path, "unsure": change.old is UNKNOWN, **told})
+        unsure, open = change.old is UNKNOWN, change.new is UNKNOWN
+        paths.append({"path": path, "unsure": unsure, "open": open, **told})
     body = {"id": sent.id, "operation": sent.operation.value, "paths": paths}
     database = collection.database
     servers = database.client.topology_description.server_descriptions()
@@ -59,6 +65,18 @@ def trace_of(sent: Any, collection: Any, policy: Policy, names: Callable[[str], 
             "bson": b64encode(bson.encode(body, codec_options=collection.codec_options)).decode(),
         }
     )
+
+
+def _conceals(policy: Policy, path: list[str], values: Iterable[Any]) -> bool:
+    """Whether something is, or may be, to be hidden of these values.
+
+    Paths are told in attribute names, so that of a field with any nothing is traced.
+    """
+    field, *segments = path
+    inside, _ = policy.inside_of(field).followed(segments)
+    if inside is None or any(one[0] == field for one in policy.inside):
+        return True
+    return any(any(hidden_places(inside.hide(value))) for value in values)
 
 
 @contextmanager
@@ -123,16 +141,19 @@ def _verdict(body: dict[str, Any], document: dict[str, Any] | None) -> Verdict:
         return Verdict.unclear("the document is gone, and the log does not tell who removed it")
     paths = body["paths"]
     now = [reached(document, one["path"].split(".")) for one in paths]
-    as_new = [same(value, one.get("new", ABSENT)) for one, value in zip(paths, now, strict=True)]
+    as_new = [  # where only the server knew what it would become, that it is another has to do
+        one.get("open") or same(value, one.get("new", ABSENT))
+        for one, value in zip(paths, now, strict=True)
+    ]
     if operation is Operation.INSERT:
         if all(as_new):
             return Verdict.happened()
         return Verdict.unclear("the document has other values than were to be inserted")
     known = [(value, one) for one, value in zip(paths, now, strict=True) if not one["unsure"]]
-    if known and all(as_new):
-        return Verdict.happened()
     if known and all(same(value, one.get("old", ABSENT)) for value, one in known):
         return Verdict.did_not()
+    if known and all(as_new):
+        return Verdict.happened()
     if not known:
         return Verdict.unclear("its old values are not known, or hidden")
     return Verdict.unclear("the document has neither the old values nor the new ones")

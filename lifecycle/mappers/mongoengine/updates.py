@@ -7,8 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from lifecycle.mappers.mongoengine.values import as_stored
+from lifecycle.markers import UNKNOWN
 
-__all__ = ["Names", "assigned", "computed", "is_positional", "text_of", "touched"]
+__all__ = [
+    "Names",
+    "assigned",
+    "computed",
+    "computing",
+    "is_positional",
+    "not_told",
+    "text_of",
+    "touched",
+]
 
 Names: TypeAlias = frozenset[str] | None
 """Fields of a document, in the database's names; ``None`` for all there may be."""
@@ -68,13 +78,31 @@ def is_positional(update: Any) -> bool:
 
 def computed(before: dict[str, Any], update: Any, collection: Any) -> dict[str, Any] | None:
     """What an update of whole fields makes of a document; ``None`` when only the server knows."""
+    compute = computing(update, collection)
+    return None if compute is None else compute(before)
+
+
+def computing(update: Any, collection: Any) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """What gives what an update of whole fields makes of any document, as `computed` does."""
     if not isinstance(update, Mapping) or not update.keys() <= {"$set", "$unset", "$setOnInsert"}:
         return None
     sets, unsets = update.get("$set", {}), update.get("$unset", {})
     if any("." in path for path in (*sets, *unsets)):
         return None
-    after = {**before, **as_stored(sets, collection)}
-    return {name: value for name, value in after.items() if name not in unsets}
+    stored = as_stored(sets, collection)
+
+    def compute(before: dict[str, Any]) -> dict[str, Any]:
+        after = {**before, **stored}
+        return {name: one for name, one in after.items() if name not in unsets} if unsets else after
+
+    return compute
+
+
+def not_told(before: dict[str, Any], update: Any) -> dict[str, Any]:
+    """A document after an update of which only the server knows what it makes."""
+    names = touched(update)
+    unknown = dict.fromkeys(before if names is None else names, UNKNOWN)
+    return {**before, **unknown, "_id": before["_id"]}
 
 
 def assigned(update: Any) -> dict[str, Any]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from lifecycle.changes import Operation
+from lifecycle.changes import ChangeSet, Operation
 from lifecycle.mappers.mongoengine.bulk import Part
 from lifecycle.mappers.mongoengine.fields import keeps_its_son_apart
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
+from lifecycle.mappers.mongoengine.objects import joins
 from lifecycle.mappers.mongoengine.writing import Writing
 
 __all__ = ["Keep", "Watcher", "Watchers", "Wrapping"]
 
 
-class Keep(Enum):
-    """How to keep the SON a document was loaded from, so that it stays as it was."""
+class Keep(NamedTuple):
+    """What to keep of how a document of some class was loaded.
 
-    BY_REFERENCE = "by reference"
-    AS_COPY = "as copy"  # for the document hands out parts of it, to be changed in place
+    Its SON, ``as_copy`` where the document hands out parts of it, to be changed in place; and with
+    whom, if they are ``joined``.
+    """
+
+    as_copy: bool
+    joined: bool
 
 
 class Watcher(Protocol):
@@ -29,12 +33,24 @@ class Watcher(Protocol):
         """Whether it is installed on this document class."""
         ...
 
-    def writing(self, document: Any, operation: Operation, era: object) -> Writing | None:
+    def writing(self, document: Any, operation: Operation, era: Watchers) -> Writing | None:
         """Its part in a write of a document; ``None`` when it wants nothing of it."""
         ...
 
     def part(self, cls: type, call: str, cause: str | None, bulk: bool) -> Part | None:
         """Its part in a write that passes ``save`` and ``delete`` by, of documents of a class."""
+        ...
+
+    def filled(self, cls: type, changes: ChangeSet) -> dict[str, Any]:
+        """What behaviours of a class want a write set that passes ``save`` by, as it is stored."""
+        ...
+
+    def marks(self, cls: type) -> bool:
+        """Whether it marks documents of a class that are deleted, where their class says so."""
+        ...
+
+    def fitted(self, cls: type, field: str, value: Any) -> Any:
+        """A value in the form that a field has it in."""
         ...
 
     def load_hooks(self, cls: type) -> LoadHooks | None:
@@ -88,7 +104,7 @@ class _Keeping(dict[Any, Keep | None]):
 
     def _keep(self, cls: Any) -> Keep:
         apart = all(map(keeps_its_son_apart, cls._fields.values()))
-        return Keep.BY_REFERENCE if apart else Keep.AS_COPY
+        return Keep(as_copy=not apart, joined=joins(cls))
 
 
 class _LoadHooks(dict[Any, tuple[LoadHooks, ...]]):

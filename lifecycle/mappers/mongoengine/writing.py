@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, WriteConcernError
-
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.errors import HookLoopError, RecordingError, StoreError
 from lifecycle.faults import attempted_label
 from lifecycle.mappers.base import Services, Writer
+from lifecycle.mappers.mongoengine.asking import leaves_doubt
 from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.hooking import Hooking
 from lifecycle.mappers.mongoengine.sending import Announce, Sent
@@ -84,12 +83,12 @@ class Writing:
         Raises ``RecordingError``, or ``StoreError``, and then nothing is written.
         """
         model = self._model
-        names = model.cls._reverse_db_field_map
         if self._writer is None:
             self._writer = self._services.recorder.open()
         try:
             written = self._written(sent)
-            trace = trace_of(sent, collection, model.policy, lambda name: names.get(name, name))
+            names = model.cls._reverse_db_field_map
+            trace = trace_of(sent.physical or sent, collection, model.policy, names)
             self._writer.intend([written], [trace])
         except Exception as error:
             kind = type(error) if isinstance(error, StoreError) else RecordingError
@@ -105,7 +104,7 @@ class Writing:
         Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
         """
         if self._writer is not None and not sent:
-            if not _leaves_doubt(error):
+            if not leaves_doubt(error):
                 self._writer.withdraw()
             return
         if not sent or not self._recorded:
@@ -205,13 +204,6 @@ def _record(writings: Sequence[Writing], sent: Sequence[Sent], error: BaseExcept
             writings[0].record(sent, error)
         finally:
             _record(writings[1:], sent, error)
-
-
-def _leaves_doubt(error: BaseException | None) -> bool:
-    """Whether, for all the caller knows, the server may have written it."""
-    return isinstance(error, ConnectionFailure | WriteConcernError | ExecutionTimeout) or (
-        error is not None and not isinstance(error, Exception)
-    )
 
 
 def afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:

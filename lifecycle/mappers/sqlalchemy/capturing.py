@@ -17,7 +17,7 @@ from lifecycle.mappers.sqlalchemy.cascades import Cascade, effects_of
 from lifecycle.mappers.sqlalchemy.dml import called, target_of
 from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
 from lifecycle.mappers.sqlalchemy.inserts import Insertion, Upsert, insertion_of
-from lifecycle.mappers.sqlalchemy.rewrites import Rewrite
+from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, tables_assigned
 from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables, entities_of
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
 from lifecycle.mappers.sqlalchemy.wholes import Whole
@@ -107,6 +107,9 @@ class Capturing:
         target = target_of(statement)
         if isinstance(target, Table):
             yield from self._tables.of(target)
+            if isinstance(statement, Update):
+                for other in tables_assigned(statement):
+                    yield from self._tables.of(other)
         else:
             self._unseen.of_several(statement)
 

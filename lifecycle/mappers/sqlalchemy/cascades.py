@@ -54,7 +54,7 @@ def effects_of(
     if isinstance(statement, Delete):
         effects = (GONE,)
     elif isinstance(statement, Update):
-        names = assigned_names(statement, parameters)
+        names = assigned_names(statement, parameters, table)
         columns = [one for one in keys.changes(table).columns if one.key in names]
         effects = (changed(columns),)
     elif isinstance(statement, Insert) and is_upsert(statement):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Alias, Table
 from sqlalchemy.sql.dml import UpdateBase
 
 __all__ = ["called", "target_of"]
 
 
 def target_of(statement: UpdateBase) -> Any:
-    """What a statement changes: of one the ORM splits by tables, the table at hand."""
+    """The table that a statement changes, or changes by an alias; else what it calls its target.
+
+    Of a statement that the ORM splits by tables it is the one at hand.
+    """
     for note in ("_emit_insert_table", "_emit_update_table"):
         if note in statement._annotations:
             return statement._annotations[note]
     target: Any = statement.table
-    return target._deannotate()
+    target = target._deannotate()
+    return target.element if isinstance(target, Alias) else target
 
 
 def called(statement: UpdateBase, table: Table) -> str:

@@ -7,13 +7,16 @@ from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, tuple_
-from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm import Session, lazyload, with_parent
 from sqlalchemy.orm.attributes import instance_state
 
+from lifecycle.keys import key_text
+from lifecycle.mappers.sqlalchemy.collections import ManyToMany
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State
+from lifecycle.removal import WITH_DELETED
 
-__all__ = ["connection_of", "fetch_before", "fetch_columns"]
+__all__ = ["connection_of", "fetch_before", "fetch_columns", "stored_members"]
 
 _CHUNK: Final = 500
 
@@ -40,6 +43,7 @@ def fetch_before(
             select(model.cls, *columns)
             .where(_is_one_of(identity, [state.key[1] for state in states if state.key]))
             .options(lazyload("*"))
+            .execution_options(**{WITH_DELETED: True})
         )
         if lock:  # in order, so that two of these wait for each other on one row only
             query = query.with_for_update(of=list(model.mapper.tables)).order_by(*identity)
@@ -67,6 +71,14 @@ def fetch_columns(
         for row in connection.execute(query):
             key = tuple(row[: len(identity)])
             yield key, dict(zip(names, row[len(identity) :], strict=True))
+
+
+def stored_members(session: Session, instance: Any, one: ManyToMany) -> Iterator[str]:
+    """The keys of the members that the database has of an object's many-to-many collection."""
+    owned = with_parent(instance, getattr(type(instance), one.name))
+    query = select(*one.target.primary_key).select_from(one.target).where(owned)
+    for row in session.execute(query, execution_options={WITH_DELETED: True}):
+        yield key_text(tuple(row))
 
 
 def _is_one_of(identity: list[Any], keys: list[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.changes import Change
@@ -24,6 +24,7 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import Done, as_written
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
+from lifecycle.mappers.sqlalchemy.removing import Removing
 from lifecycle.mappers.sqlalchemy.settling import Settling
 from lifecycle.moments import CHANGE_EVENTS, POST, ChangeEvent, Moment, PostFlush
 from lifecycle.written import Written
@@ -44,17 +45,20 @@ class Flush:
         services: Services,
         only: Iterable[Any] | None = None,
         doubted: Doubts | None = None,
+        removing: Removing | None = None,
     ) -> None:
         self._session = session
         self._services = services
         self._hooks_run = not services.suppression.hooks
         old = OldValues(session, models, doubted or Doubts(strict=services.strict))
         self._outcomes: Final = Outcomes(session, models, old)
-        self._settling: Final = Settling(session, models, services, old, only)
+        self._settling: Final = Settling(session, models, services, old, only, removing)
         self._context = context
         self.before: Final = self._settling.before
         self.late: Final = self._settling.late
         self.settled: Final = self._settling.settled
+        self.marked: Final = self._settling.marked
+        self.assigned: Final = self._settling.assigned
         self.caused: Final[dict[Connection, list[Written]]] = {}
         """What the database did by itself meanwhile, through foreign keys."""
         self.meanwhile: Final[dict[Connection, list[Written]]] = {}
@@ -88,8 +92,13 @@ class Flush:
 
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
+        hooked = {
+            model: found for model in {one.model for one in done} if (found := plan(model.cls))
+        }
         calls = [
-            (hooks, one) for one in done if (hooks := plan(one.model.cls).get(POST[one.operation]))
+            (hooks, one)
+            for one in (done if hooked else ())
+            if (hooks := hooked.get(one.model, {}).get(POST[one.operation]))
         ]
         of_flush = plan(object).get(Moment.POST_FLUSH, ())
         if not calls and not of_flush:
@@ -144,12 +153,21 @@ class Flush:
         self, connections: dict[Model, Connection], done: list[Done], record: Record
     ) -> None:
         by_connection: dict[Connection, list[Written]] = {}
+        faults, causes = self._services.faults, self._settling.causes
+        wanted: dict[Model, tuple[Dialect, list[Written]] | None] = {}
         for one in done:
-            if self._services.recorder.wants(one.model.policy):
-                connection = connections.get(one.model) or connection_of(self._session, one.model)
-                connections[one.model] = connection
-                written = as_written(one, connection.dialect, self._services.faults)
-                by_connection.setdefault(connection, []).append(written)
+            if one.model not in wanted:
+                wanted[one.model] = None
+                if self._services.recorder.wants(one.model.policy):
+                    connection = connections[one.model] = connection_of(self._session, one.model)
+                    found = by_connection.setdefault(connection, [])
+                    wanted[one.model] = connection.dialect, found
+            place = wanted[one.model]
+            if place is not None:
+                written = as_written(one, place[0], faults)
+                if causes:
+                    written.cause = causes.get(one.state)
+                place[1].append(written)
         for connection, caused in self.caused.items():
             by_connection[connection] = after_flush(by_connection.get(connection, []), caused)
         for connection, others in self.meanwhile.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, or_, select, tuple_
@@ -21,8 +22,9 @@ def rows_of(connection: Connection, query: Select[Any]) -> Iterator[RowValues]:
     options = {"yield_per": CHUNK} if streams else {}
     with connection.execute(query, execution_options=options) as result:
         keys = tuple(result.keys())
-        for row in result:
-            yield dict(zip(keys, row, strict=True))
+        for some in result.partitions(CHUNK):
+            for row in some:
+                yield dict(zip(keys, row, strict=True))
 
 
 def rows_by_identity(
@@ -38,11 +40,14 @@ def rows_by_identity(
     found = connection.execute(query)
     keys = tuple(found.keys())
     places = [keys.index(column.key) for column in table.identity]
+    # A slice, for of one place itemgetter gives no tuple.
+    alone = [slice(place, place + 1) for place in places[:1]]
+    identity_of = itemgetter(*(places if len(places) > 1 else alone))
     wanted = set(identities)
     return {
         identity: dict(zip(keys, row, strict=True))
-        for row in found
-        if (identity := tuple([row[place] for place in places])) in wanted
+        for row in found.all()
+        if (identity := identity_of(row)) in wanted
     }
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from weakref import WeakSet, ref
 
 from sqlalchemy import Dialect, Engine, event, inspect
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import Mapper, Session, sessionmaker
+from sqlalchemy.orm import (
+    InstanceState,
+    Mapper,
+    Session,
+    configure_mappers,
+    object_session,
+    sessionmaker,
+)
 
 from lifecycle.errors import HistoryError, InstallError
 from lifecycle.keys import key_text
@@ -19,24 +26,27 @@ from lifecycle.mappers.base import Live, Services
 from lifecycle.mappers.sqlalchemy.linting import lint_models
 from lifecycle.mappers.sqlalchemy.live import live_tables
 from lifecycle.mappers.sqlalchemy.loading import Loading
-from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
+from lifecycle.mappers.sqlalchemy.model import Model, mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
 from lifecycle.mappers.sqlalchemy.reading import State
-from lifecycle.mappers.sqlalchemy.relating import relation
+from lifecycle.mappers.sqlalchemy.relating import pointers, relation
 from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
+from lifecycle.mappers.sqlalchemy.sources import SessionSources
+from lifecycle.mappers.sqlalchemy.stock import RowStock
 from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import (
     accepts,
     claim,
     engine_of,
+    may_write,
     overlap,
     release,
     sessions_of,
     unwrapped,
 )
 from lifecycle.policy import Policy, entity_of, policy_of
-from lifecycle.relations import Relation
+from lifecycle.relations import Pointer, Relation
 from lifecycle.restoring import Site
 
 __all__ = ["SQLAlchemyMapper"]
@@ -58,6 +68,7 @@ class SQLAlchemyMapper:
         self._models: Final = Models(services, self._loading)
         self._listeners: Final = Listeners(services, self._models)
         self._factories: Final[list[ref[sessionmaker[Session]]]] = []
+        self._sources: Final = SessionSources()
         self._dialect: Dialect = DefaultDialect()
         self._check_later: Final = _checking(ref(self._models))
 
@@ -97,6 +108,7 @@ class SQLAlchemyMapper:
         factory = unwrapped(target)
         if isinstance(factory, sessionmaker):
             self._factories.append(ref(factory))
+        self._sources.add(factory)
         engine = engine_of(target)
         if engine is not None:
             self._dialect = engine.dialect
@@ -108,6 +120,7 @@ class SQLAlchemyMapper:
         if sessions not in self._installed:
             raise InstallError(f"{target!r} is not installed, so it cannot be uninstalled")
         self._listeners.leave(sessions)
+        self._sources.discard(unwrapped(target))
         delattr(sessions, _OWNER)
         release(sessions)
         self._installed.discard(sessions)
@@ -133,6 +146,19 @@ class SQLAlchemyMapper:
         """Whether the class, or one that inherits from it, is mapped."""
         return mapper_of(cls) is not None or any(map(self.maps, cls.__subclasses__()))
 
+    def classes(self) -> Iterator[type]:
+        """Every mapped class there is, configured if it was not yet."""
+        configure_mappers()
+        return (mapper.class_ for mapper in configured_mappers())
+
+    def policy(self, cls: type) -> Policy:
+        """How a class is recorded, with all that is masked of it."""
+        return self._models.get(cls).policy
+
+    def stock(self, cls: type) -> RowStock:
+        """All rows of a mapped class, in sessions of an installed factory."""
+        return RowStock(self._models.get(cls), self._new)
+
     def policies(self) -> Iterator[tuple[str, Policy]]:
         """Every mapped class with its policy, by the name of its entity."""
         for mapper in configured_mappers():
@@ -151,8 +177,17 @@ class SQLAlchemyMapper:
         services = self._services
         tables = Tables(self._models, services.recorder, services.faults)
         return lint_models(
-            self._models, tables, services.recorder.wants, engine, list(self._installed)
+            self._models, tables, services.recorder.wants, engine, self._may_be_written
         )
+
+    def _may_be_written(self, model: Model) -> bool:
+        """Whether any installed sessions, or an engine, may write objects of a model."""
+        factories = [one for one in (one() for one in self._factories) if one is not None]
+        for sessions in list(self._installed):
+            own = [one for one in factories if sessions_of(one) is sessions]
+            if not own or any(may_write(one, model.mapper) for one in own):
+                return True
+        return False
 
     def live(self, engine: Any) -> Iterator[Live]:
         """Every table with recorded rows, in the database of an engine."""
@@ -162,6 +197,10 @@ class SQLAlchemyMapper:
     def relation(self, entity: str, name: str) -> Relation | None:
         """A relationship of a model; ``None`` when no mapped class has the model's name."""
         return relation(self._models, entity, name, self._dialect)
+
+    def pointers(self, entity: str) -> Iterator[Pointer]:
+        """The foreign keys of mapped tables to a model's objects."""
+        return pointers(self._models, entity, self._dialect)
 
     @contextmanager
     def site(self, session: Any) -> Iterator[Site]:
@@ -214,6 +253,16 @@ class SQLAlchemyMapper:
             "sessions you have installed"
         )
 
+    def sees(self, instance: Any) -> bool:
+        """Whether the object is in a session that is seen."""
+        is_mapped = isinstance(inspect(instance, raiseerr=False), InstanceState)
+        session = object_session(instance) if is_mapped else None
+        return session is not None and self._sees(session)
+
+    def reaching(self, cls: type) -> AbstractContextManager[Session]:
+        """A new session of an installed factory whose database has the table of a class."""
+        return self._sources.reaching(cls)
+
     def key(self, cls: type, identity: Any) -> str:
         """The text of an identity, given as ``Session.get`` takes it.
 
@@ -243,8 +292,8 @@ class SQLAlchemyMapper:
             )
         return key_text(identity)
 
-    def _doubt(self, session: Session, state: State) -> None:
-        self._listeners.doubt(session, state)
+    def _doubt(self, session: Session, state: State, lock: bool) -> None:
+        self._listeners.doubt(session, state, lock=lock)
 
     def _sees(self, session: Session) -> bool:
         return any(overlap(session, sessions) for sessions in list(self._installed))

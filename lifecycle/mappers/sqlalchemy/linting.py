@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, JSON, Engine, ForeignKeyConstraint, PickleType, Table, inspect
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Column,
+    Engine,
+    ForeignKeyConstraint,
+    PickleType,
+    Table,
+    inspect,
+    select,
+)
 from sqlalchemy.orm import configure_mappers
 
-from lifecycle.linting import Lint, looks_secret
+from lifecycle.linting import Lint, looks_secret, secrets_inside
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
 from lifecycle.mappers.sqlalchemy.tables import Tables
@@ -16,6 +26,7 @@ from lifecycle.policy import Policy, has_stable_name
 
 __all__ = ["lint_models"]
 
+_LOOKED_AT: Final = 100  # rows of a table
 _ACTIONS: Final = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
@@ -24,18 +35,19 @@ def lint_models(
     tables: Tables,
     wants: Callable[[Policy], bool],
     engine: Engine | None,
-    installed: Iterable[Any],
+    is_seen: Callable[[Model], bool],
 ) -> Iterator[Lint]:
-    """Every remark. ``installed`` are the sessions and engines whose writes are seen."""
+    """Every remark. ``is_seen`` says whether what is installed may write objects of a model."""
     configure_mappers()
     recorded = [
         model
         for mapper in configured_mappers()
         if wants((model := models.get(mapper.class_)).policy)
     ]
-    is_seen = any(True for _ in installed)
     for model in recorded:
         yield from _of_fields(model)
+        if engine is not None:
+            yield from _of_values(model, engine)
         if model.cls is model.root and not has_stable_name(model.cls):
             yield Lint(
                 model.entity,
@@ -44,13 +56,13 @@ def lint_models(
                 "its name in the log is that of the class, so renaming the class would begin a new "
                 'history: name it with @audited(entity="...")',
             )
-        if not is_seen:
+        if not is_seen(model):
             yield Lint(
                 model.entity,
                 "",
                 "install",
-                "no session and no engine is installed, so none of its writes is recorded: "
-                "lifecycle.install(Session)",
+                "no session and no engine is installed that writes it, so none of its writes is "
+                "recorded: lifecycle.install(Session)",
             )
     yield from _of_foreign_keys(recorded, tables, engine)
 
@@ -77,6 +89,35 @@ def _of_fields(model: Model) -> Iterator[Lint]:
                 "what is changed inside its values SQLAlchemy neither sees nor saves: "
                 f"MutableDict.as_mutable({type(column.type).__name__}) or another Mutable",
             )
+
+
+def _of_values(model: Model, engine: Engine) -> Iterator[Lint]:
+    """What looks secret inside JSON, by some of the rows there are."""
+    hidden = model.policy.mask | model.policy.exclude
+    columns = {name: model.mapper.attrs[name].columns[0] for name in model.names - hidden}
+    for name, column in columns.items():
+        if not isinstance(column.type, JSON) or not _is_there(column, engine):
+            continue
+        some = select(column).where(column.is_not(None)).limit(_LOOKED_AT)
+        with engine.connect() as connection:
+            values = connection.scalars(some).all()
+        shown = (model.policy.hidden(name, value) for value in values)
+        for path in sorted({path for value in shown for path in secrets_inside(value)}):
+            yield Lint(
+                model.entity,
+                f"{name}.{path}",
+                "secret",
+                f"its values go to the log as they are: @audited(mask={{'{name}.{path}'}}), or "
+                "mask_names of the Lifecycle",
+            )
+
+
+def _is_there(column: Column[Any], engine: Engine) -> bool:
+    database, table = inspect(engine), column.table
+    if not isinstance(table, Table) or not database.has_table(table.name, schema=table.schema):
+        return False
+    there = database.get_columns(table.name, schema=table.schema)
+    return column.name in {one["name"] for one in there}
 
 
 def _is_mutable(model: Model, name: str) -> bool:

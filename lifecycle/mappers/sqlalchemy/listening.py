@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import Connection, CursorResult, TextClause
 
-__all__ = ["Hears", "Listeners", "listeners"]
+__all__ = ["RETURNING", "Hears", "Listeners", "listeners"]
+
+RETURNING: Final = ("before_execute", "before_cursor_execute")
+"""The events whose listeners return what is to run; else SQLAlchemy would wrap them to do so,
+which costs something where it sends each row by itself."""
 
 Listeners: TypeAlias = tuple[tuple[str, Callable[..., Any]], ...]
 """Functions with the names of the events they are for."""
@@ -79,8 +83,8 @@ def listeners(heard: Callable[[], Hears | None]) -> Listeners:
         return statement, many, one
 
     def before_cursor_execute(
-        connection: Connection, cursor: Any, text: str, _: Any, context: Any, many: bool
-    ) -> None:
+        connection: Connection, cursor: Any, text: str, values: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
         compiled = context.compiled
         if compiled is None:  # it is of exec_driver_sql
             alive = heard()
@@ -90,6 +94,7 @@ def listeners(heard: Callable[[], Hears | None]) -> Listeners:
             alive = heard()
             if alive is not None:
                 alive.inside(connection, compiled)
+        return text, values
 
     def after_execute(
         connection: Connection, statement: Any, many: Any, one: Any, options: Any, result: Any

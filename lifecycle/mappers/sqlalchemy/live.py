@@ -11,12 +11,13 @@ from sqlalchemy.orm import configure_mappers
 
 from lifecycle.mappers.base import Live, LiveRows
 from lifecycle.mappers.sqlalchemy.models import configured_mappers
+from lifecycle.mappers.sqlalchemy.removing import marked_elsewhere
 from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, Tables
 from lifecycle.written import Written
 
 __all__ = ["live_tables"]
 
-_CHUNK: Final = 1_000
+_CHUNK: Final = 2_000
 
 
 def live_tables(tables: Tables, engine: Engine) -> Iterator[Live]:
@@ -66,9 +67,11 @@ def _read(query: Select[Any], engine: Engine) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         result = connection.execute(query)
         keys = tuple(result.keys())
-        return [dict(zip(keys, row, strict=True)) for row in result]
+        return [dict(zip(keys, row, strict=True)) for row in result.all()]
 
 
 def _written(recorded: RecordedTable, rows: list[dict[str, Any]], engine: Engine) -> list[Written]:
     pairs: Iterator[Pair] = ((None, row) for row in rows)
-    return list(recorded.written(pairs, engine.dialect))
+    gone = marked_elsewhere(recorded, engine)
+    written = recorded.written(pairs, engine.dialect)
+    return [one for one in written if (one.entity, one.key) not in gone]

@@ -13,7 +13,8 @@ from lifecycle.dispatch import run
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.model import Model
-from lifecycle.mappers.sqlalchemy.reading import State
+from lifecycle.mappers.sqlalchemy.reading import State, is_noted
+from lifecycle.mappers.sqlalchemy.stored import StoredRow
 from lifecycle.moments import Moment, PostLoad, PreLoad
 
 __all__ = ["Loading"]
@@ -31,7 +32,7 @@ class Loading:
         self,
         services: Services,
         sees: Callable[[Session], bool],
-        doubt: Callable[[Session, State], None],
+        doubt: Callable[[Session, State, bool], None],
     ) -> None:
         self._services = services
         self._sees = sees
@@ -56,7 +57,8 @@ class Loading:
         """Listen to no class any more."""
         for cls in list(self._watched):
             for name, listener in self._listeners:
-                event.remove(cls, name, listener)
+                if event.contains(cls, name, listener):  # a registry disposed of takes them along
+                    event.remove(cls, name, listener)
         self._watched.clear()
         self._models.clear()
 
@@ -80,13 +82,21 @@ class Loading:
         plan = self._services.dispatcher.plan(model.cls)
         if hooks := plan.get(Moment.PRE_LOAD):
             told = PreLoad(
-                state.obj(), dict(before), model.entity, model.stored_key(state), session
+                state.obj(),
+                dict(before),
+                model.entity,
+                model.stored_key(state),
+                session,
+                partial=len(before) < len(model.fields),
+                covers=before.__contains__,
             )
+            told.keeper = lambda _: StoredRow(session, model, state)
             run(hooks, told, await_hook)
-            for name, value in told.data.items():
+            data = told.data if told.data.keys() >= before.keys() else _without(told.data, before)
+            for name, value in data.items():
                 if name not in before or value is not before[name]:
                     state.dict[name] = value
-                    self._doubt(session, state)
+                    self._doubt(session, state, is_noted(state))
         if Moment.POST_LOAD in plan:
             self._later(state, model, session, context)
 
@@ -109,7 +119,13 @@ class Loading:
         instance = state.obj()
         if instance is not None:
             told = PostLoad(instance, model.entity, model.stored_key(state), session)
+            told.keeper = lambda _: StoredRow(session, model, state)
             run(hooks, told, await_hook)
+
+
+def _without(data: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The data, with ``None`` for what a hook has taken away."""
+    return dict.fromkeys(before) | data
 
 
 class _AfterRows:

@@ -19,9 +19,11 @@ from lifecycle.errors import EncodingError, RecordingError
 from lifecycle.faults import attempted, field_named, unknown
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.collections import many_to_many
+from lifecycle.mappers.sqlalchemy.fitting import fitted
 from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, from_log, plain, to_log
 from lifecycle.markers import Marker
 from lifecycle.policy import NO_MASKING, Masking, Policy, entity_of, policy_of
+from lifecycle.removal import removal_of
 
 __all__ = ["Model", "attribute_of", "mapper_of", "root_of_hierarchy"]
 
@@ -77,6 +79,7 @@ class Model:
         self.identity: Final = tuple(
             mapper.get_property_by_column(column).key for column in mapper.primary_key
         )
+        self.identity_names: Final = frozenset(self.identity)
         self.volatile: Final = frozenset(name for name in self.fields if _is_volatile(mapper, name))
         self.per_row: Final = frozenset(
             name
@@ -89,6 +92,9 @@ class Model:
             if relationship.direction is MANYTOONE and not relationship.viewonly
         )
         self.many_to_many: Final = many_to_many(mapper)
+        self.removal: Final = removal_of(mapper.class_)
+        self.is_still: Final = not self.volatile and not self.many_to_one
+        """Whether an UPDATE changes the columns that were assigned to, and no others."""
 
     @property
     def recorded_names(self) -> list[str]:
@@ -109,6 +115,8 @@ class Model:
 
     def key_text(self, identity: tuple[Any, ...]) -> str:
         """The text of an identity; raises ``RecordingError``, with the entity, when it has none."""
+        if len(identity) == 1 and type(identity[0]) is int:
+            return str(identity[0])  # as `key_text` has it, for every object of every flush
         try:
             return key_text(identity)
         except EncodingError as error:
@@ -150,6 +158,11 @@ class Model:
         if convert is None or logged is None or isinstance(logged, Marker):
             return plain(logged)
         return convert(logged, dialect)
+
+    def fitted(self, field: str, value: Any) -> Any:
+        """An instant or an identifier in the form that a field has it in, if it is one."""
+        known = field in self.fields
+        return fitted(self.mapper.attrs[field].columns[0].type, value) if known else value
 
     def logged_or_unknown(
         self, found: dict[str, str], field: str, value: Any, dialect: Dialect

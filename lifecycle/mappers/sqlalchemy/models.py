@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.mapper import _all_registries  # no public way leads to every registry
 
+from lifecycle.bundles import behaviours_of
 from lifecycle.dispatch import call
 from lifecycle.errors import HistoryError
 from lifecycle.hooks import Hook
@@ -16,8 +17,10 @@ from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import Model, mapper_of, root_of_hierarchy
 from lifecycle.moments import LoadClassMetadata, Moment
 from lifecycle.policy import Policy, check_fields, entity_of, policy_of
+from lifecycle.removal import removal_of
+from lifecycle.versioning import version_of
 
-__all__ = ["Models", "configured_mappers", "names"]
+__all__ = ["Models", "all_mappers", "configured_mappers", "names"]
 
 
 class Models:
@@ -30,6 +33,8 @@ class Models:
         self._registered: dict[type, Model] = {}
         self.generation = 0
         """Counts how often classes were added."""
+        self.when_behaving: Callable[[], None] = lambda: None
+        """Called when a class has a behaviour, for which statements have to be looked at."""
         self._told: WeakKeyDictionary[type, set[Hook]] = WeakKeyDictionary()
 
     def get(self, cls: type) -> Model:
@@ -68,10 +73,16 @@ class Models:
         self.generation += 1
         for mapper in configured_mappers():
             cls = mapper.class_
-            if policy_of(cls) != Policy() or self._services.dispatcher.plan(cls):
+            if self._declares(cls):
                 model = self._check(mapper)
                 self._loading.watch(model)
                 self._tell_of(model)
+                if _concerns_statements(cls):
+                    self.when_behaving()
+
+    def _declares(self, cls: type) -> bool:
+        plan = self._services.dispatcher.plan(cls)
+        return policy_of(cls) != Policy() or bool(plan) or bool(behaviours_of(cls))
 
     def check(self, target: type) -> None:
         """Check every configured class that is a target or inherits from it.
@@ -85,10 +96,11 @@ class Models:
     def _check(self, mapper: Mapper[object]) -> Model:
         model = self._checked.get(mapper.class_)
         if model is None:
+            _count_versions(mapper)
             model = Model(mapper, self._services.masking)
             check_fields(model.cls, model.policy, model.recorded_names)
-            fields = [*model.fields, *mapper.relationships.keys()]
-            self._services.dispatcher.known(model.cls, fields)
+            # What else is mapped never shows among an object's changes.
+            self._services.dispatcher.known(model.cls, model.recorded_names)
             self._checked[model.cls] = model
         return model
 
@@ -100,16 +112,30 @@ class Models:
                 call(hook, LoadClassMetadata(model.cls, model.entity, tuple(model.fields)))
 
 
+def _concerns_statements(cls: type) -> bool:
+    """Whether a class has a behaviour that wants more than hooks."""
+    fills = any(one.fill is not None for one in behaviours_of(cls))
+    return fills or removal_of(cls) is not None or version_of(cls) is not None
+
+
+def _count_versions(mapper: Mapper[object]) -> None:
+    """Have SQLAlchemy count the versions of a class that is to have it so."""
+    field = version_of(mapper.class_)
+    if field is not None and field in mapper.column_attrs and mapper.version_id_col is None:
+        mapper.version_id_col = mapper.column_attrs[field].columns[0]
+
+
 def names() -> Iterator[str]:
     """The registered names of every mapped class, configured or not."""
-    return (entity_of(root_of_hierarchy(mapper)) for mapper in _mappers())
+    return (entity_of(root_of_hierarchy(mapper)) for mapper in all_mappers())
 
 
 def configured_mappers() -> Iterator[Mapper[object]]:
     """Every mapper there is that has been configured."""
-    return (mapper for mapper in _mappers() if mapper.configured)
+    return (mapper for mapper in all_mappers() if mapper.configured)
 
 
-def _mappers() -> Iterator[Mapper[object]]:
+def all_mappers() -> Iterator[Mapper[object]]:
+    """Every mapper there is, configured or not."""
     for registry in list(_all_registries()):
         yield from list(registry.mappers)

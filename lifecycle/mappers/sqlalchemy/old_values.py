@@ -37,11 +37,18 @@ class Doubts:
         """Whether there is anything to ask: it is asked for each object of a flush."""
         self._all = strict
         self._states: Final[WeakSet[State]] = WeakSet()
+        self._locked: Final[WeakSet[State]] = WeakSet()
 
-    def add(self, state: State) -> None:
-        """Its values come from elsewhere."""
+    def add(self, state: State, *, lock: bool = False) -> None:
+        """Its values come from elsewhere; with ``lock`` its row is locked when it is read."""
         self._states.add(state)
+        if lock:
+            self._locked.add(state)
         self.any = True
+
+    def lock(self, states: Iterable[State]) -> bool:
+        """Whether the rows of these are to be locked when they are read."""
+        return self.strict or (len(self._locked) > 0 and not self._locked.isdisjoint(states))
 
     def add_all(self) -> None:
         """Rows were changed behind the objects' backs; nobody tells which objects are theirs."""
@@ -105,15 +112,18 @@ class OldValues:
 
     def _fetch(self, missing: Mapping[Model, dict[State, Collection[str]]]) -> None:
         for model, states in missing.items():
-            found = fetch_before(self._session, model, states, lock=self._doubted.strict)
+            lock = self._doubted.lock(states)
+            found = fetch_before(self._session, model, states, lock=lock)
             for state, values in found:
                 self._fetched.setdefault(state, {}).update(values)
 
     def _missing(self, model: Model, state: State, operation: Operation) -> Collection[str]:
         doubted = self._doubted.any and state in self._doubted
         names = model.names if doubted else _missing(model, state, operation)
-        known = self._fetched.get(state)
-        return names if known is None else [name for name in names if name not in known]
+        if not names:
+            return ()
+        known = self._fetched.get(state, _NOTHING)
+        return [name for name in names if name not in known]
 
     def _concerned(self, states: Iterable[State]) -> dict[type, Model | None]:
         return {cls: self._models.concerned(cls) for cls in {state.class_ for state in states}}
@@ -132,8 +142,8 @@ class OldValues:
         names = [
             name
             for name in state.committed_state
-            if name in model.fields
-            and type(values.get(name)) not in ATOMS
+            if type(values.get(name)) not in ATOMS
+            and name in model.names
             and is_expression(values.get(name))
         ]
         if names or model.volatile:
@@ -179,6 +189,8 @@ def _missing(model: Model, state: State, operation: Operation) -> Collection[str
         ):
             return ()
         return [name for name in model.names if not is_known(state, name)]
+    if model.is_still and ATOMS.issuperset(map(type, committed.values())):
+        return ()  # as a rule
     names = [
         name for name, old in committed.items() if type(old) not in ATOMS and name in model.names
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -20,9 +21,9 @@ __all__ = [
     "Done",
     "as_written",
     "complete",
+    "in_order",
     "inserted",
     "moves_in_order",
-    "replay_order",
     "turned_into_update",
 ]
 
@@ -61,14 +62,29 @@ def _changes(
     return ChangeSet({**changes, **deltas}, operation) if deltas else changes
 
 
-_RANK: Final = {Operation.INSERT: 0, Operation.UPDATE: 1, Operation.DELETE: 2}
+_by_name: Final = attrgetter("model.entity", "key")
 
 
-def replay_order(one: Done) -> tuple[int, int, str, str]:
-    """Inserts as they were added, then updates, then deletes."""
-    operation = one.operation
-    added = one.state.insert_order or 0 if operation is Operation.INSERT else 0
-    return _RANK[operation], added, one.model.entity, one.key
+def _as_added(one: Done) -> tuple[int, str, str]:
+    return one.state.insert_order or 0, one.model.entity, one.key
+
+
+def in_order(done: list[Done]) -> list[Done]:
+    """What was done in an order that can be replayed.
+
+    Changes of keys, inserts as they were added, then updates, then deletes. Raises as
+    `moves_in_order`.
+    """
+    moves: list[Done] = []
+    found: dict[Operation, list[Done]] = {one: [] for one in Operation}
+    for one in done:
+        (found[one.operation] if one.former_key is None else moves).append(one)
+    return [
+        *moves_in_order(moves),
+        *sorted(found[Operation.INSERT], key=_as_added),
+        *sorted(found[Operation.UPDATE], key=_by_name),
+        *sorted(found[Operation.DELETE], key=_by_name),
+    ]
 
 
 def moves_in_order(moves: list[Done]) -> Iterator[Done]:
@@ -84,7 +100,7 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
                 f"{', '.join(f'{entity} {key}' for entity, key in waiting)} exchange their keys in "
                 "one flush, which the log cannot tell: move one of them to a free key and flush"
             )
-        for one in sorted(free, key=replay_order):
+        for one in sorted(free, key=_by_name):
             del waiting[one.model.entity, one.former_key]
             yield one
 
@@ -92,8 +108,10 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
 def inserted(model: Model, state: State) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
     values = state.dict
-    if values.keys() >= model.names:
+    try:
         return {name: values[name] for name in model.fields}, ()
+    except KeyError:
+        pass
     expired = state.expired_attributes
     unread = tuple(name for name in model.fields if name not in values and name in expired)
     found = {name: values.get(name) for name in model.fields}
@@ -147,15 +165,8 @@ def as_written(one: Done, dialect: Dialect, faults: Faults) -> Written:
         error = None
     except Exception:
         whole, deltas, label, error = _as_far_as_known(one, dialect, faults)
-    return Written(
-        entity=model.entity,
-        key=one.key,
-        former_key=one.former_key,
-        changes=_changes(whole, deltas, one.operation),
-        policy=model.policy,
-        label=label,
-        error=error,
-    )
+    changes = _changes(whole, deltas, one.operation)
+    return Written(model.entity, one.key, changes, model.policy, one.former_key, label, error)
 
 
 def _as_far_as_known(

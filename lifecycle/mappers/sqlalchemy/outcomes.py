@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.changes import Change, Delta, Operation, SetEdit
 from lifecycle.mappers.sqlalchemy.collections import ManyToMany, Membership, memberships
-from lifecycle.mappers.sqlalchemy.fetching import connection_of, fetch_columns
+from lifecycle.mappers.sqlalchemy.fetching import connection_of, fetch_columns, stored_members
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import OldValues
 from lifecycle.mappers.sqlalchemy.outcome import (
     Done,
     complete,
+    in_order,
     inserted,
-    moves_in_order,
-    replay_order,
     turned_into_update,
 )
 from lifecycle.mappers.sqlalchemy.reading import State, note, stored, updated
+from lifecycle.mappers.sqlalchemy.removing import is_marked
 from lifecycle.markers import UNKNOWN
 
 __all__ = ["Outcomes"]
+
+_Replaced: TypeAlias = "dict[tuple[str, str | None], State | dict[str, Any]]"
+"""What was in the place of new objects, by entity and key: a deleted object, or its values."""
 
 _NO_EDIT: Final = SetEdit(frozenset(), frozenset())
 
@@ -41,16 +43,17 @@ class Outcomes:
 
     def of(self, context: UOWTransaction) -> list[Done]:
         """What the flush did to each object, with what only the database knew read back."""
-        done = list(self._all(context))
-        self._read_back(done)
-        return [one for one in done if not one.is_nothing]  # as an expression may turn out to be
+        done = self._all(context)
+        if self._read_back(done):  # an expression may turn out to change nothing
+            return [one for one in done if not one.is_nothing]
+        return done
 
-    def _all(self, context: UOWTransaction) -> Iterator[Done]:
+    def _all(self, context: UOWTransaction) -> list[Done]:
         """What the flush did to each object, in an order that can be replayed.
 
         Changes of keys come first, so that a key given up is free for what comes after.
         """
-        replaced: dict[tuple[str, str | None], State] = {}
+        replaced: _Replaced = {}
         others: list[tuple[Model, State, bool, bool]] = []
         owners: list[tuple[State, tuple[ManyToMany, ...]]] = []
         new = self._session._new
@@ -70,11 +73,14 @@ class Outcomes:
                 replaced[model.entity, model.stored_key(state)] = state
             else:
                 others.append((model, state, is_delete, list_only))
-        self._several = Counter(
-            model
-            for model, state, is_delete, list_only in others
-            if not (state in new or is_delete or list_only)
-        )
+        if replaced:  # several may come into one place, in the order in which they were added
+            others.sort(key=lambda one: one[1].insert_order or 0 if one[1] in new else 0)
+        if any(model.per_row for model, _ in models.values()):
+            self._several = Counter(
+                model
+                for model, state, is_delete, list_only in others
+                if not (state in new or is_delete or list_only)
+            )
         done = [
             one
             for model, state, is_delete, list_only in others
@@ -82,12 +88,7 @@ class Outcomes:
         ]
         if owners:
             done += self._add_memberships(done, memberships(context, owners, self._key_of))
-        moves = [one for one in done if one.former_key is not None]
-        if moves:
-            yield from moves_in_order(moves)
-            done = [one for one in done if one.former_key is None]
-        done.sort(key=replay_order)
-        yield from done
+        return in_order(done)
 
     def _add_memberships(
         self, done: list[Done], found: dict[State, dict[str, Membership]]
@@ -99,7 +100,11 @@ class Outcomes:
                 name: edit for name, one in members.items() if (edit := one.edit()) != _NO_EDIT
             }
             if state in known:
-                known[state].deltas.update(edits)
+                # One that is brought back has all of its members there already.
+                deltas = known[state].deltas
+                deltas.update((name, edit) for name, edit in edits.items() if name not in deltas)
+            elif is_marked(state):
+                continue  # it is not there, for the log
             elif edits and (model := self._models.concerned(state.class_)) is not None:
                 key = self._key_of(state)
                 others.append(Done(model, state, Operation.UPDATE, dict(edits), (), key))
@@ -117,7 +122,7 @@ class Outcomes:
         state: State,
         is_delete: bool,
         list_only: bool,
-        replaced: dict[tuple[str, str | None], State],
+        replaced: _Replaced,
     ) -> Done | None:
         fetched = self._old.fetched(state)
         # Not of a new object, which has it already when its defaults were read at once.
@@ -125,26 +130,60 @@ class Outcomes:
         if is_delete:
             assert stored_key is not None
             removed = stored(model, state, fetched)
+            if model.removal is not None and removed[model.removal.field] is not None:
+                return None  # it was removed already
             return Done(model, state, Operation.DELETE, {}, (), stored_key, whole=removed)
-        # Of one that is expired nothing is in memory, nor was its key changed.
-        key = model.key(state) or stored_key
+        key = stored_key
+        if key is None or not model.identity_names.isdisjoint(state.committed_state):
+            # Of one that is expired nothing is in memory, nor was its key changed.
+            key = model.key(state) or stored_key
         assert key is not None  # the flush has given it one
         if stored_key is None:
             brought, unread = inserted(model, state)
-            old = replaced.get((model.entity, key)) if replaced else None
-            if old is None:
+            if model.removal is not None and brought.get(model.removal.field) is not None:
+                return None  # it comes removed
+            before = replaced.get((model.entity, key)) if replaced else None
+            if before is None:
                 return Done(model, state, Operation.INSERT, {}, unread, key, whole=brought)
-            removed = stored(model, old, self._old.fetched(old))
-            deltas, unread = turned_into_update(model, state, brought, removed)
+            if not isinstance(before, dict):
+                before = stored(model, before, self._old.fetched(before))
+            deltas, unread = turned_into_update(model, state, brought, before)
+            told = {name: value for name, value in brought.items() if name in state.dict}
+            replaced[model.entity, key] = before | told | dict.fromkeys(unread, UNKNOWN)
             return Done(model, state, Operation.UPDATE, deltas, unread, key)
         deltas = updated(model, state, fetched)
         unread = ()
         if not list_only or self._old.was_updated(state):
             unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
+        if model.removal is not None:
+            mark = deltas.get(model.removal.field)
+            new = state.dict.get(model.removal.field)
+            old = mark.old if isinstance(mark, Change) else new
+            if (old is None) != (new is None):
+                return self._come_or_gone(model, state, gone=old is None)
+            if new is not None:
+                return None  # it is not there, for the log
         if not deltas and not unread:
             return None
         return Done(model, state, Operation.UPDATE, deltas, unread, key, former)
+
+    def _come_or_gone(self, model: Model, state: State, *, gone: bool) -> Done:
+        """What to mark an object does to it, or to take the mark away."""
+        if gone:
+            whole = stored(model, state, self._old.fetched(state))
+            key = model.stored_key(state)
+            assert key is not None  # it was in the database
+            return Done(model, state, Operation.DELETE, {}, (), key, whole=whole)
+        whole = {name: state.dict.get(name, UNKNOWN) for name in model.fields}
+        missing = tuple(name for name in model.fields if name not in state.dict)
+        members: dict[str, Delta] = {
+            one.name: SetEdit(keys, frozenset())
+            for one in model.many_to_many
+            if (keys := frozenset(stored_members(self._session, state.obj(), one)))
+        }
+        key = self._key_of(state)
+        return Done(model, state, Operation.INSERT, members, missing, key, whole=whole)
 
     def _volatile(self, model: Model, state: State, deltas: dict[str, Delta]) -> tuple[str, ...]:
         """Add what the UPDATE changed by itself; returns the fields that have to be read."""
@@ -167,8 +206,8 @@ class Outcomes:
                 unread.append(name)
         return tuple(unread)
 
-    def _read_back(self, done: list[Done]) -> None:
-        """Read, in one SELECT per mapper, the values that only the database knows."""
+    def _read_back(self, done: list[Done]) -> bool:
+        """Read, in one SELECT per mapper, the values that only the database knows, if any."""
         by_model: dict[Model, dict[tuple[Any, ...], Done]] = {}
         for one in done:
             if one.unread:
@@ -180,3 +219,4 @@ class Outcomes:
                 connection_of(self._session, model), model, names, ones
             ):
                 complete(ones[identity], values)
+        return bool(by_model)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
+from sqlalchemy import and_, not_, select
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
 from sqlalchemy.sql import ClauseElement
@@ -21,13 +22,16 @@ from lifecycle.mappers.sqlalchemy.collections import pending_edits
 from lifecycle.mappers.sqlalchemy.model import Field, Model
 from lifecycle.mappers.sqlalchemy.values import ATOMS
 from lifecycle.markers import ABSENT, UNKNOWN
+from lifecycle.removal import WITH_DELETED
 
 __all__ = [
+    "NOTED",
     "LiveObject",
     "State",
     "Values",
     "is_expression",
     "is_known",
+    "is_noted",
     "note",
     "old_value",
     "pending",
@@ -46,6 +50,15 @@ def is_expression(value: Any) -> bool:
     if type(value) in ATOMS:  # the common case, and asking an object for what it lacks is slow
         return False
     return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+
+
+NOTED: Final = "_lifecycle_noted"
+"""Where a load hook notes something about an object: among its attributes, past the mapping."""
+
+
+def is_noted(state: State) -> bool:
+    """Whether a load hook has noted something about an object."""
+    return state.dict.get(NOTED) is not None
 
 
 def is_known(state: State, name: str) -> bool:
@@ -146,10 +159,13 @@ def removing(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
 
 def stored(model: Model, state: State, fetched: Values) -> dict[str, Any]:
     """The values the database holds for all fields of an object."""
-    values = state.dict
-    if fetched or state.committed_state or not model.names <= values.keys():
-        return {name: old_value(state, name, fetched) for name in model.fields}
-    return {name: values[name] for name in model.fields}
+    if not fetched and not state.committed_state:
+        values = state.dict
+        try:
+            return {name: values[name] for name in model.fields}
+        except KeyError:
+            pass
+    return {name: old_value(state, name, fetched) for name in model.fields}
 
 
 def note(found: dict[str, Delta], field: Field, old: Any, new: Any) -> None:
@@ -230,7 +246,12 @@ class LiveObject:
         self._assigned = len(assigned) if fixed else -1
 
     def _work_out(self) -> dict[str, Delta]:
-        return pending(self._model, self._state, self._operation, self._fetched)
+        found = pending(self._model, self._state, self._operation, self._fetched)
+        if not found and is_noted(self._state):
+            # What is assigned may be what the database has, and not what a load hook has made of
+            # it: then it is to be written, with the rest of that.
+            found = pending(self._model, self._state, self._operation, {})
+        return found
 
     def write(self, field: str, value: Any) -> None:
         """Set a mapped attribute. Raises ``LookupError`` for a name that is not mapped."""
@@ -241,3 +262,23 @@ class LiveObject:
                 f"it has {', '.join(sorted(model.fields))}"
             )
         setattr(self._state.obj(), field, value)
+
+    def is_taken(self, field: str, value: Any) -> bool:
+        """Whether another object of the model, in the database or the session, has that value."""
+        session, column = self._state.session, getattr(self._model.root, field)
+        assert session is not None  # it is about to be flushed
+        for other in session._new:
+            is_another = other is not self._state and issubclass(other.class_, self._model.root)
+            if is_another and other.dict.get(field) == value:
+                return True
+        query = select(column).where(column == value).limit(1)
+        if self._state.key is not None:
+            own = zip(self._model.mapper.primary_key, self._state.key[1], strict=True)
+            query = query.where(not_(and_(*(part == given for part, given in own))))
+        with session.no_autoflush:
+            found = session.execute(query, execution_options={WITH_DELETED: True})
+            return found.first() is not None
+
+    def fitted(self, field: str, value: Any) -> Any:
+        """A value in the form that the field has it in."""
+        return self._model.fitted(field, value)

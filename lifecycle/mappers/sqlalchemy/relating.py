@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, ForeignKeyConstraint, Table
 from sqlalchemy.orm import MANYTOMANY, MANYTOONE, RelationshipProperty, configure_mappers
 from sqlalchemy.orm import Mapper as ORMMapper
 from sqlalchemy.sql import operators, visitors
@@ -14,10 +15,11 @@ from lifecycle.errors import HistoryError
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.model import Model, attribute_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
+from lifecycle.markers import is_hidden
 from lifecycle.policy import entity_of
-from lifecycle.relations import Relation, Values
+from lifecycle.relations import Pointer, Relation, Values
 
-__all__ = ["mappers_named", "relation"]
+__all__ = ["mappers_named", "pointers", "relation"]
 
 
 def mappers_named(entity: str) -> list[ORMMapper[Any]]:
@@ -71,6 +73,52 @@ def relation(models: Models, entity: str, name: str, dialect: Dialect) -> Relati
             and key == _key(theirs, remotes, there, dialect)
         ),
     )
+
+
+def pointers(models: Models, entity: str, dialect: Dialect) -> Iterator[Pointer]:
+    """The foreign keys of mapped tables to the key of a model's objects, each once."""
+    targets = mappers_named(entity)
+    told: set[tuple[str, tuple[str, ...]]] = set()
+    for mapper in configured_mappers() if targets else ():
+        if not isinstance(mapper.local_table, Table):
+            continue
+        source = models.get(mapper.class_)
+        for constraint in sorted(mapper.local_table.foreign_key_constraints, key=str):
+            fields = _pointing(mapper, constraint, targets, models)
+            joins = source.entity == entity and fields == tuple(source.identity)
+            if fields is None or joins or (source.entity, fields) in told:
+                continue
+            told.add((source.entity, fields))
+            yield Pointer(
+                source=source.entity,
+                fields=fields,
+                keys=partial(_key_told, source, fields, dialect=dialect),
+            )
+
+
+def _pointing(
+    mapper: ORMMapper[Any],
+    constraint: ForeignKeyConstraint,
+    targets: Iterable[ORMMapper[Any]],
+    models: Models,
+) -> tuple[str, ...] | None:
+    """The fields that hold the key of a target, in its order; ``None`` when they hold no such."""
+    for target in targets:
+        identity = models.get(target.class_).identity
+        fields = {
+            attribute_of(target, one.column): attribute_of(mapper, one.parent)
+            for one in constraint.elements
+        }
+        if fields.keys() == set(identity) and None not in fields.values():
+            return tuple(str(fields[name]) for name in identity)
+    return None
+
+
+def _key_told(model: Model, names: Iterable[str], values: Values, *, dialect: Dialect) -> list[str]:
+    """The same as `_key`; none where the log hides a value."""
+    if any(is_hidden(values.get(name)) for name in names):
+        return []
+    return _key(model, names, values, dialect)
 
 
 def _key(model: Model, names: Iterable[str], values: Values, dialect: Dialect) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    Alias,
     BindParameter,
     Column,
     ColumnElement,
@@ -22,11 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
+from lifecycle.mappers.sqlalchemy.dml import target_of
 from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
 from lifecycle.spooling import Spool, chunks
 
-__all__ = ["Rewrite", "assigned_names", "equalities"]
+__all__ = ["Rewrite", "assigned_names", "equalities", "tables_assigned"]
 
 _MOVED: Final = "lifecycle_moved_"
 """Labels what a column of the identity is going to be."""
@@ -53,7 +55,7 @@ class Rewrite:
         self.columns: Final = (
             recorded.columns
             if isinstance(statement, Delete)
-            else recorded.columns_for(assigned_names(statement, parameters))
+            else recorded.columns_for(assigned_names(statement, parameters, recorded.table))
         )
         """The columns that are read."""
         many = len(parameters) > 1
@@ -71,7 +73,7 @@ class Rewrite:
         """The rows before and after, once the statement has run."""
         all_gone = isinstance(self.statement, Delete) and result.rowcount == self._before.count
         for chunk in self._before.chunks():
-            identities = [self._identity_after(row) for row in chunk]
+            identities = self._identities_after(chunk)
             now: Mapping[Identity, RowValues] = {}
             if not all_gone:
                 now = rows_by_identity(self._connection, self._recorded, identities, self.columns)
@@ -81,11 +83,18 @@ class Rewrite:
     def missed(self, result: CursorResult[Any]) -> int:
         """How many rows the statement hit beyond those that were found before it.
 
-        Of many parameter sets the database counts a row again for every one that hits it.
+        Of many parameter sets the database counts a row again for every one that hits it, and of
+        several tables (MySQL) the rows of each.
         """
-        if len(self._parameters) > 1:
+        if len(self._parameters) > 1 or tables_assigned(self.statement):
             return 0
         return max(0, result.rowcount - self._before.count)
+
+    def _identities_after(self, rows: Sequence[RowValues]) -> list[Identity]:
+        if self._moves or self._given_for[1]:
+            return [self._identity_after(row) for row in rows]
+        keys = [column.key for column in self._recorded.identity]
+        return list(zip(*([row[key] for row in rows] for key in keys), strict=True))
 
     def _identity_after(self, row: RowValues) -> Identity:
         by, sets = self._given_for
@@ -130,13 +139,23 @@ class Rewrite:
         moved = [
             expression.label(_MOVED + column.key) for column, expression in self._moves.items()
         ]
-        query = self._from_subject(select(*self.columns, *moved), criteria)
+        query = self._from_subject(select(*self._as_named(self.columns), *moved), criteria)
         if len(query.get_final_froms()) > 1:  # where a row could be found many times
-            identity = self._from_subject(select(*self._recorded.identity), criteria)
+            named = self._as_named(self._recorded.identity)
+            identity = self._from_subject(select(*named), criteria)
             query = select(*self.columns, *moved).where(
                 _tuple(self._recorded.identity).in_(identity)
             )
         return query.with_for_update()
+
+    def _as_named(self, columns: Sequence[Column[Any]]) -> list[Any]:
+        """These columns of what the statement calls its table, which may be an alias."""
+        named = self.statement.table
+        return (
+            [named.corresponding_column(one) for one in columns]
+            if isinstance(named, Alias)
+            else [*columns]
+        )
 
     def _from_subject(
         self, query: Select[Any], criteria: ColumnElement[bool] | None
@@ -165,7 +184,8 @@ class Rewrite:
         if isinstance(self.statement, Delete) or len(self._parameters) > 1:
             return {}
         given = dict(self._parameters[0]) if self._parameters else {}
-        assigned = {_name(key): value for key, value in _assignments(self.statement)} | given
+        table = self._recorded.table
+        assigned = {_name(key): value for key, value in _assignments(self.statement, table)} | given
         return {
             column: value if isinstance(value, ColumnElement) else literal(value, column.type)
             for column in self._recorded.identity
@@ -174,9 +194,19 @@ class Rewrite:
         }
 
 
-def assigned_names(statement: Update, parameters: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The keys of the columns an UPDATE sets; among them may be names of other parameters."""
-    return {_name(key) for key, _ in _assignments(statement)} | {*(parameters or ({},))[0]}
+def assigned_names(
+    statement: Update, parameters: Sequence[Mapping[str, Any]], table: Table
+) -> set[str]:
+    """The keys of a table's columns that are set; among them may be names of other parameters."""
+    return {_name(key) for key, _ in _assignments(statement, table)} | {*(parameters or ({},))[0]}
+
+
+def tables_assigned(statement: Update | Delete) -> set[Table]:
+    """The tables that an UPDATE changes besides its own, as MySQL can."""
+    target = target_of(statement)
+    if isinstance(statement, Delete) or not isinstance(target, Table):
+        return set()
+    return {_owner(key, target) for key, _ in _all_assignments(statement)} - {target}
 
 
 def equalities(
@@ -190,9 +220,22 @@ def equalities(
     return found if found is not None and {*found.values()} <= parameters[0].keys() else None
 
 
-def _assignments(statement: Update) -> Iterator[tuple[Any, Any]]:
+def _assignments(statement: Update, table: Table) -> Iterator[tuple[Any, Any]]:
+    target = target_of(statement)
+    for key, value in _all_assignments(statement):
+        if _owner(key, target) == table:
+            yield key, value
+
+
+def _all_assignments(statement: Update) -> Iterator[tuple[Any, Any]]:
     yield from (statement._values or {}).items()
     yield from getattr(statement, "_ordered_values", None) or ()  # SQLAlchemy 2.0
+
+
+def _owner(key: Any, target: Table) -> Table:
+    """The table whose column it is; what an alias, or nobody, claims is of the statement's own."""
+    owner = getattr(key, "table", None)
+    return owner if isinstance(owner, Table) else target
 
 
 def _name(key: Any) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from weakref import ref
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import (
     Mapper,
+    ORMExecuteState,
     Session,
     SessionTransaction,
     UOWTransaction,
 )
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.interfaces import EXT_CONTINUE
 
 from lifecycle.changes import Operation
 from lifecycle.context import current
@@ -26,6 +28,7 @@ from lifecycle.mappers.sqlalchemy.flush import Flush
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts
 from lifecycle.mappers.sqlalchemy.reading import State
+from lifecycle.mappers.sqlalchemy.stale import call_stale
 from lifecycle.mappers.sqlalchemy.statements import Statements
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.uuids import uuid7
@@ -37,7 +40,7 @@ __all__ = ["Listeners"]
 class InSession:
     """What one Lifecycle keeps in one session's ``info``, and nowhere else."""
 
-    __slots__ = ("_group", "aftermath", "connections", "doubted", "flush")
+    __slots__ = ("_group", "aftermath", "connections", "doubted", "flush", "marked")
 
     def __init__(self, services: Services) -> None:
         self._group: UUID | None = None
@@ -45,6 +48,7 @@ class InSession:
         self.doubted: Final = Doubts(strict=services.strict)
         self.flush: Flush | None = None
         self.aftermath = Aftermath(services)
+        self.marked: Final[set[State]] = set()
 
     @property
     def is_flushing(self) -> bool:
@@ -90,7 +94,7 @@ class Listeners:
         self._services = services
         self._models = models
         self.statements: Final = Statements(services, models)
-        self._running: Final[dict[int, Flush]] = {}
+        self._running: Final[dict[int | None, Flush]] = {}
         """The flushes that are writing, by the number of their session; for as long as they do."""
         self._of_sessions: Final[tuple[tuple[str, Callable[..., None]], ...]] = (
             ("before_flush", self._before_flush),
@@ -101,7 +105,10 @@ class Listeners:
             ("after_begin", self._after_begin),
             ("detached_to_persistent", self._detached_to_persistent),
         )
-        self._of_mappers: Final = _of_mappers(ref(self))
+        self._of_mappers: Final = _of_mappers(self._running)
+        self._sessions: Final[WeakSet[Any]] = WeakSet()
+        self._behaves = False
+        models.when_behaving = self.behave
 
     def listen(self, sessions: Any) -> None:
         """Listen to the sessions of a class, to one session, or to the connections of an engine."""
@@ -110,6 +117,34 @@ class Listeners:
             return
         for name, listener in self._of_sessions:
             event.listen(sessions, name, listener)
+        self._sessions.add(sessions)
+        if self._behaves:
+            self._look_at(sessions)
+
+    def behave(self) -> None:
+        """Look at what sessions execute from now on: some class has a behaviour.
+
+        Until then it would cost every query a little, for nothing.
+        """
+        if not self._behaves:
+            self._behaves = True
+            for sessions in self._sessions:
+                self._look_at(sessions)
+
+    def _look_at(self, sessions: Any) -> None:
+        event.listen(sessions, "do_orm_execute", self._do_orm_execute)
+        event.listen(sessions, "after_flush_postexec", self._after_flush_postexec)
+        event.listen(sessions, "after_soft_rollback", call_stale)
+
+    def _do_orm_execute(self, state: ORMExecuteState) -> Any:
+        self.statements.filling.of_orm(state)
+        return self.statements.removing.of_orm(state)
+
+    def _after_flush_postexec(self, session: Session, context: UOWTransaction) -> None:
+        here = self._in(session)
+        marked = [one for one in here.marked if session.identity_map.contains_state(one)]
+        here.marked.clear()
+        session._remove_newly_deleted(marked)  # they leave it, and a rollback brings them back
 
     def leave(self, sessions: Any) -> None:
         """Take these listeners away."""
@@ -118,12 +153,17 @@ class Listeners:
             return
         for name, listener in self._of_sessions:
             event.remove(sessions, name, listener)
+        self._sessions.discard(sessions)
+        if self._behaves:
+            event.remove(sessions, "do_orm_execute", self._do_orm_execute)
+            event.remove(sessions, "after_flush_postexec", self._after_flush_postexec)
+            event.remove(sessions, "after_soft_rollback", call_stale)
 
     def listen_to_mappers(self) -> None:
         """Listen to what flushes decide by themselves, once for all mappers there are."""
         for name, listener in self._of_mappers:
             if not event.contains(Mapper, name, listener):
-                event.listen(Mapper, name, listener, raw=True)
+                event.listen(Mapper, name, listener, raw=True, retval=True)
 
     def leave_mappers(self) -> None:
         """Take these listeners away."""
@@ -154,7 +194,15 @@ class Listeners:
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
         self._stop(session, here)
-        flush = Flush(session, context, self._models, self._services, instances, here.doubted)
+        flush = Flush(
+            session,
+            context,
+            self._models,
+            self._services,
+            instances,
+            here.doubted,
+            self.statements.removing if self._behaves else None,
+        )
         flush.before()
         self._running[session.hash_key] = here.flush = flush
 
@@ -163,6 +211,7 @@ class Listeners:
         flush = self._stop(session, here)
         if flush is not None:  # else it was installed in the middle of this flush
             flush.after(partial(self._record, here), here.aftermath)
+            here.marked.update(flush.marked)
 
     def _stop(self, session: Session, here: InSession) -> Flush | None:
         flush, here.flush = here.flush, None
@@ -209,30 +258,39 @@ class Listeners:
     def _detached_to_persistent(self, session: Session, instance: Any) -> None:
         self.doubt(session, instance_state(instance))
 
-    def doubt(self, session: Session, state: State) -> None:
+    def doubt(self, session: Session, state: State, *, lock: bool = False) -> None:
         """What an object has need not be what the database holds."""
-        self._in(session).doubted.add(state)
-
-    def late(self, state: State, operation: Operation) -> None:
-        """A mapper is about to write an object, which the flush may have decided by itself."""
-        flush = self._running.get(state.session_id)  # type: ignore[arg-type]  # None finds none
-        if flush is not None and (operation is Operation.UPDATE or state not in flush.settled):
-            flush.late(state, operation)
+        self._in(session).doubted.add(state, lock=lock)
 
 
-def _of_mappers(listeners: ref[Listeners]) -> tuple[tuple[str, Callable[..., None]], ...]:
-    """What to listen to on every mapper there is; it keeps no Lifecycle from going."""
+def _of_mappers(running: Mapping[int | None, Flush]) -> tuple[tuple[str, Callable[..., Any]], ...]:
+    """What to listen to on every mapper there is: it is about to write an object.
 
-    def telling(operation: Operation) -> Callable[..., None]:
-        def tell(mapper: object, connection: Connection, state: State) -> None:
-            alive = listeners()
-            if alive is not None:
-                alive.late(state, operation)
+    The flush may have decided that by itself. These run for each object of every session, and are
+    said to return something, which spares SQLAlchemy's wrapping them. They keep no Lifecycle from
+    going.
+    """
 
-        return tell
+    def before_insert(mapper: object, connection: object, state: State) -> Any:
+        flush = running.get(state.session_id)
+        if flush is not None and state not in flush.settled:
+            flush.late(state, Operation.INSERT)
+        return EXT_CONTINUE
+
+    def before_update(mapper: object, connection: object, state: State) -> Any:
+        flush = running.get(state.session_id)
+        if flush is not None and flush.assigned.get(state) != len(state.committed_state):
+            flush.late(state, Operation.UPDATE)
+        return EXT_CONTINUE
+
+    def before_delete(mapper: object, connection: object, state: State) -> Any:
+        flush = running.get(state.session_id)
+        if flush is not None and state not in flush.settled:
+            flush.late(state, Operation.DELETE)
+        return EXT_CONTINUE
 
     return (
-        ("before_insert", telling(Operation.INSERT)),
-        ("before_update", telling(Operation.UPDATE)),
-        ("before_delete", telling(Operation.DELETE)),
+        ("before_insert", before_insert),
+        ("before_update", before_update),
+        ("before_delete", before_delete),
     )

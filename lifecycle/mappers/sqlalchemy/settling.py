@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy.orm import Session
@@ -18,7 +19,18 @@ from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import OldValues
 from lifecycle.mappers.sqlalchemy.reading import LiveObject, State, pending
-from lifecycle.moments import CHANGE_EVENTS, PRE, ChangeEvent, Moment, OnFlush, PreFlush
+from lifecycle.mappers.sqlalchemy.removing import Removing
+from lifecycle.mappers.sqlalchemy.stored import StoredRow
+from lifecycle.moments import (
+    CHANGE_EVENTS,
+    PRE,
+    ChangeEvent,
+    Moment,
+    ObjectEvent,
+    OnFlush,
+    PreFlush,
+)
+from lifecycle.written import MIGRATION
 
 __all__ = ["Settling"]
 
@@ -40,6 +52,7 @@ class Settling:
         services: Services,
         old: OldValues,
         only: Iterable[Any] | None = None,
+        removing: Removing | None = None,
     ) -> None:
         self._session = session
         # The objects given to session.flush(), which leaves all others alone.
@@ -51,10 +64,18 @@ class Settling:
         self._seen: dict[tuple[State, Operation], Seen] = {}
         self._listed: dict[Operation, list[State]] | None = None
         self._orphans: set[State] = set()
+        self._removing = removing
+        self.marked: Final[set[State]] = set()
+        """Objects that are marked in place of being deleted."""
         self.settled: Final[set[State]] = set()
         """Objects whose INSERT or DELETE brings nothing that was not seen before the flush."""
+        self.assigned: Final[dict[State, int]] = {}
+        """Objects to update for which no late hook is waiting: how many of their attributes had
+        been assigned to before the flush. Nothing has come to that while it is the same."""
         self.in_hooks = False
         """Whether late hooks are running, in the middle of the writing."""
+        self.causes: Final[dict[State, str]] = {}
+        """Why objects are written, where a hook has added something nobody asked for."""
 
     def before(self) -> None:
         """Run the hooks before a flush, then note what it will overwrite."""
@@ -69,11 +90,21 @@ class Settling:
             self._listed = None
             self._fetch_missing()
             self._count_as_seen()
+        if self._removing is not None:
+            self.marked.update(
+                self._removing.mark(self._session, self._pending()[Operation.DELETE])
+            )
+            self._listed = None
         for operation, states in self._pending().items():
+            hooked = self._hooked(states, PRE[operation]) if self._hooks_run else {}
             if operation is Operation.UPDATE:
                 self._old.note_all(states)
+                self.assigned.update(
+                    (state, len(state.committed_state))
+                    for state in states
+                    if state.class_ not in hooked
+                )
             else:
-                hooked = self._hooked(states, PRE[operation]) if self._hooks_run else {}
                 self.settled.update(
                     state
                     for state in states
@@ -118,7 +149,7 @@ class Settling:
         self, model: Model, state: State, operation: Operation, late: bool = False
     ) -> ChangeEvent:
         live = LiveObject(model, state, operation, self._old.fetched(state))
-        return CHANGE_EVENTS[PRE[operation]](
+        event = CHANGE_EVENTS[PRE[operation]](
             state.obj(),
             ChangeSet(operation=operation, live=live),
             model.entity,
@@ -126,6 +157,15 @@ class Settling:
             session=self._session,
             late=late,
         )
+        if operation is Operation.UPDATE:
+            event.keeper = self._stored
+        return event
+
+    def _stored(self, event: ObjectEvent) -> StoredRow:
+        state = instance_state(event.instance)
+        model = self._models.get(state.class_)
+        tell = partial(self.causes.__setitem__, state, MIGRATION)
+        return StoredRow(self._session, model, state, self._old.fetched(state), tell)
 
     def _show(self, hooks: tuple[Hook, ...], event: ChangeEvent, state: State) -> list[Hook]:
         if event.operation is Operation.UPDATE and not event.changes:
@@ -142,7 +182,7 @@ class Settling:
         if operation is not Operation.INSERT:
             self._old.late(state, operation)
         hooks = self._services.dispatcher.plan(state.class_).get(PRE[operation])
-        if not hooks or not self._hooks_run:
+        if not hooks or not self._hooks_run or state in self.marked:
             return
         seen = self._seen.get((state, operation))
         if seen is not None and operation is not Operation.UPDATE:

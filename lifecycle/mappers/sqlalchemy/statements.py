@@ -19,11 +19,13 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.capturing import Captured, Capturing
 from lifecycle.mappers.sqlalchemy.dml import called, target_of
 from lifecycle.mappers.sqlalchemy.doomed import Doomed
+from lifecycle.mappers.sqlalchemy.filling import Filling
 from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
 from lifecycle.mappers.sqlalchemy.inserts import is_upsert
-from lifecycle.mappers.sqlalchemy.listening import listeners
+from lifecycle.mappers.sqlalchemy.listening import RETURNING, listeners
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.raw_sql import ends_work
+from lifecycle.mappers.sqlalchemy.removing import Removing
 from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import root_of
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
@@ -85,6 +87,8 @@ class Statements:
         self._services = services
         self.doomed: Final = Doomed()
         self.tables: Final = Tables(models, services.recorder, services.faults)
+        self.filling: Final = Filling(models, services.suppression)
+        self.removing: Final = Removing(models, services.suppression)
         keys = ForeignKeys(self.tables)
         self._unseen: Final = Unseen(self.tables, keys, services.gaps)
         self._capturing: Final = Capturing(services, self.tables, keys, self._unseen)
@@ -126,7 +130,7 @@ class Statements:
     def _listen(self, engine: Engine) -> None:
         if engine not in self._engines:
             for name, listener in self._listeners:
-                event.listen(engine, name, listener, retval=name == "before_execute")
+                event.listen(engine, name, listener, retval=name in RETURNING)
             self._engines.add(engine)
 
     def leave_engines(self) -> None:
@@ -149,7 +153,11 @@ class Statements:
         if not isinstance(statement, UpdateBase):
             return statement
         watched = self.watched(connection)
-        if watched is None or self._services.suppression.audit:
+        if watched is None:
+            return statement
+        if watched.scope is None or not watched.scope.is_flushing:
+            statement = self.filling.filled(statement, parameters)
+        if self._services.suppression.audit:
             return statement
         flushing = watched.scope if self._is_of_flush(watched.scope, statement, options) else None
         if flushing is None and watched.scope is not None and self._changes_objects(statement):

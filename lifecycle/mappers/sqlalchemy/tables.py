@@ -189,6 +189,7 @@ class _Objects:
             recorder.wants(models.get(one.class_).policy) for one in classes
         )
         self.identity: Final = tuple(_own(mapper, column, table) for column in mapper.primary_key)
+        self._keys: Final = tuple(column.key for column in self.identity)
         self._discriminator: Final = (
             mapper.polymorphic_on if mapper.polymorphic_on in set(table.columns) else None
         )
@@ -203,10 +204,22 @@ class _Objects:
             if column.key in needed or column in self.identity or column is self._discriminator
         )
         self.models: Final = tuple(models.get(one.class_) for one in classes)
+        marks = {model.cls: self._mark_of(model) for model in self.models}
+        self._marks: Final = {cls: key for cls, key in marks.items() if key is not None}
+
+    def _mark_of(self, model: Model) -> str | None:
+        """The key of the column that marks rows of a model as removed, if it is in the table."""
+        field = None if model.removal is None else model.removal.field
+        return next((key for key, name in self._names[model.cls].items() if name == field), None)
+
+    def _unless_marked(self, row: RowValues | None) -> RowValues | None:
+        """The row, if it is there for the log."""
+        mark = None if row is None else self._marks.get(self._model(row).cls)
+        return None if row is None or (mark is not None and row.get(mark) is not None) else row
 
     def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
-        if any(model.policy.label is not None for model in self.models):
-            return self.columns  # nobody knows what a label is made of
+        if any(one.policy.label is not None or one.removal is not None for one in self.models):
+            return self.columns  # nobody knows what a label is made of; a mark takes all
         return tuple(
             column
             for column in self.columns
@@ -222,14 +235,17 @@ class _Objects:
         self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
     ) -> Iterator[Written]:
         for before, after in pairs:
+            if self._marks:
+                before, after = self._unless_marked(before), self._unless_marked(after)
             row = after if after is not None else before
-            assert row is not None  # a row that never was is no pair
+            if row is None:
+                continue  # it was marked as removed, and still is
             model = self._model(row)
             if not self._recorder.wants(model.policy):
                 continue
             key = self._key(model, row)
             # That an object moves to another key is told by the row that is the whole of it.
-            former = key
+            former: str | None = key
             if before is not None and after is not None and self._moved(before, after):
                 former = self._key(model, before)
             error = None
@@ -240,16 +256,11 @@ class _Objects:
                 logged = partial(model.logged_or_unknown, found)
                 changes = self._changes(model, before, after, dialect, logged)
                 error = self._faults.settle(model.entity, key, found)
-            if changes or changes.operation is not Operation.UPDATE or former != key:
-                yield Written(
-                    entity=model.entity,
-                    key=key,
-                    former_key=former if former != key else None,
-                    changes=changes,
-                    policy=model.policy,
-                    label=self._label(model, row),
-                    error=error,
-                )
+            if former == key:
+                former = None
+            if changes or changes.operation is not Operation.UPDATE or former is not None:
+                label = None if model.policy.label is None else self._label(model, row)
+                yield Written(model.entity, key, changes, model.policy, former, label, error)
 
     def _model(self, row: RowValues) -> Model:
         """The model of a row: that of the class its discriminator names, if it has one."""
@@ -257,7 +268,7 @@ class _Objects:
             named = self._mapper.polymorphic_map.get(row.get(self._discriminator.key))
             if named is not None and named.class_ in self._names:
                 return self._models.get(named.class_)
-        return self._models.get(self._mapper.class_)
+        return self.models[0]
 
     def _changes(
         self,
@@ -272,7 +283,9 @@ class _Objects:
             return ChangeSet(_differences(model, names, before, after, dialect, logged))
         row = before or after
         assert row is not None  # a row that never was is no pair
-        state = {name: logged(name, row[key], dialect) for key, name in names.items() if key in row}
+        state = {name: row[key] for key, name in names.items() if key in row}
+        if model.converted or not ATOMS.issuperset(map(type, state.values())):
+            state = {name: logged(name, value, dialect) for name, value in state.items()}
         if self.is_whole:
             return ChangeSet.of_state(
                 state, Operation.DELETE if after is None else Operation.INSERT
@@ -282,16 +295,17 @@ class _Objects:
         return ChangeSet({name: Change(ABSENT, value) for name, value in state.items()})
 
     def _moved(self, before: RowValues, after: RowValues) -> bool:
-        moved = (before[column.key] != after[column.key] for column in self.identity)
-        return self.is_whole and any(moved)
+        if self.is_whole:
+            for key in self._keys:
+                if before[key] != after[key]:
+                    return True
+        return False
 
     def _key(self, model: Model, row: RowValues) -> str:
-        return model.key_text(tuple(row[column.key] for column in self.identity))
+        return model.key_text(tuple([row[key] for key in self._keys]))
 
     def _label(self, model: Model, row: RowValues) -> str | None:
         """The label of an object that has just the values of its row; none if it needs more."""
-        if model.policy.label is None:
-            return None
         instance = model.mapper.class_manager.new_instance()
         names = self._names[model.cls]
         instance.__dict__.update({name: row[key] for key, name in names.items() if key in row})
@@ -316,11 +330,12 @@ def _differences(
     logged: Logged,
 ) -> dict[str, Delta]:
     found: dict[str, Delta] = {}
+    fields, converted = model.fields, model.converted
     for key, old in before.items():
         new = after.get(key, ABSENT)
-        if old is new or (name := names.get(key)) is None or model.fields[name].equal(old, new):
+        if old is new or (name := names.get(key)) is None or fields[name].equal(old, new):
             continue
-        if name in model.converted or type(old) not in ATOMS or type(new) not in ATOMS:
+        if name in converted or type(old) not in ATOMS or type(new) not in ATOMS:
             old, new = logged(name, old, dialect), logged(name, new, dialect)
         found[name] = Change(old, new)
     return found

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
 
 __all__ = [
     "accepts",
     "claim",
     "engine_of",
+    "may_write",
     "overlap",
     "release",
     "root_of",
@@ -112,6 +113,14 @@ def engine_of(target: Any) -> Engine | None:
     bind = getattr(bind, "sync_engine", bind)
     engine: Engine | None = getattr(bind, "engine", None)
     return engine
+
+
+def may_write(factory: sessionmaker[Any], mapper: Mapper[Any]) -> bool:
+    """Whether sessions of a factory have a bind for a mapped class; with ``binds``, not for all."""
+    if factory.kw.get("bind") is not None or not factory.kw.get("binds"):
+        return True
+    named = {getattr(one, "class_", one) for one in factory.kw["binds"]}
+    return not named.isdisjoint({*mapper.class_.__mro__, *mapper.tables})
 
 
 def root_of(engine: Engine) -> Engine:

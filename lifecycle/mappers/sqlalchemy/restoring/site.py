@@ -14,6 +14,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from lifecycle.changes import Operation, split_path
 from lifecycle.errors import ConflictError, RestoreConflict
+from lifecycle.hiding import filled, hidden_places
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.restoring.classes import Classes
@@ -22,6 +23,7 @@ from lifecycle.mappers.sqlalchemy.restoring.obstacles import Obstacles
 from lifecycle.mappers.sqlalchemy.restoring.ordering import Part, layers
 from lifecycle.mappers.sqlalchemy.values import plain
 from lifecycle.markers import ABSENT, MASKED
+from lifecycle.removal import WITH_DELETED
 from lifecycle.restoring import Obstacle, Shape, Step, Values
 
 __all__ = ["SqlSite"]
@@ -87,10 +89,10 @@ class SqlSite:
                 continue
             if name in hidden:
                 values[name] = MASKED
-            elif name in stored:
-                values[name] = stored[name]
             else:
-                values[name] = model.logged(name, getattr(instance, name), dialect)
+                is_read = name in stored
+                value = stored[name] if is_read else _logged(instance, model, name, dialect)
+                values[name] = model.policy.hidden(name, value)
         for one in model.many_to_many:
             if one.name not in model.policy.exclude | hidden:
                 members = select(one.target.class_).where(
@@ -162,7 +164,9 @@ class SqlSite:
         if step.operation is Operation.INSERT and part.only is None:
             assert step.after is not None
             model = self._classes.of(step.entity, step.after)
-            instance = model.mapper.class_manager.new_instance()
+            instance = self._marked(model, step.key)
+            if instance is None:
+                instance = model.mapper.class_manager.new_instance()
             self._assign(instance, model, part, step.after)
             self._session.add(instance)
             self._change_members(instance, model, part)
@@ -182,6 +186,17 @@ class SqlSite:
             self._assign(found, model, part, {name: step.after.get(name) for name in names})
             self._change_members(found, model, part)
 
+    def _marked(self, model: Model, key: str) -> Any:
+        """The object whose row is there, marked as removed: to change it brings it back."""
+        if model.removal is None:
+            return None
+        found = self._session.get(
+            model.cls, identity_of(model, key), execution_options={WITH_DELETED: True}
+        )
+        if found is not None:
+            setattr(found, model.removal.field, None)
+        return found
+
     def _find(self, step: Step) -> Any:
         root = self._classes.root(step.entity)
         assert root is not None
@@ -196,6 +211,8 @@ class SqlSite:
         shape = self._classes.shape(model, dialect)
         for name, value in values.items():
             if name in model.fields and name not in shape.generated | part.without:
+                if any(hidden_places(value)):  # which stays as it is
+                    value = filled(value, _logged(instance, model, name, dialect))
                 new = None if value is ABSENT else model.python(name, value, dialect)
                 setattr(instance, name, new)
 
@@ -230,6 +247,10 @@ class SqlSite:
             adapter.append_with_event(member)
         else:
             adapter.remove_with_event(member)
+
+
+def _logged(instance: Any, model: Model, name: str, dialect: Dialect) -> Any:
+    return model.logged(name, getattr(instance, name), dialect)
 
 
 def _raw(model: Model, name: str, dialect: Dialect) -> Any:
