@@ -6,10 +6,11 @@ when, why, and the digest of exactly what it removed. It may be interrupted and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +20,17 @@ from lifecycle.audit.leaves import HEADER, SALT, Fate, Leaf, Part, Row, acts_of,
 from lifecycle.audit.ledger import Hold, Ledger, LedgerWriter
 from lifecycle.context import current
 
-__all__ = ["CHUNK", "Place", "erase_chunk", "held_among", "prune_chunk", "some_at_a_time"]
+__all__ = [
+    "CHUNK",
+    "Emptied",
+    "InForce",
+    "Place",
+    "erase_chunk",
+    "held_among",
+    "in_force",
+    "prune_chunk",
+    "some_at_a_time",
+]
 
 CHUNK: Final = 500
 """How many records one transaction removes or changes."""
@@ -161,7 +172,59 @@ def _rows(writer: LedgerWriter, chunk: _Chunk) -> Iterator[tuple[Place, Row]]:
     yield from found
 
 
-def held_among(ledger: Ledger, holds: Sequence[Hold], places: Sequence[Place]) -> dict[Place, Hold]:
+class InForce(NamedTuple):
+    """A legal hold, and every key its object has had; ``None`` when it is not on one object."""
+
+    hold: Hold
+    keys: frozenset[str] | None
+
+
+def in_force(ledger: Ledger) -> list[InForce]:
+    """The legal holds: one on an object holds it under the keys it had before and has had since."""
+    return [
+        InForce(
+            hold,
+            _keys_of(ledger, hold.entity, hold.key)
+            if hold.entity and hold.key is not None
+            else None,
+        )
+        for hold in ledger.holds()
+    ]
+
+
+def _keys_of(ledger: Ledger, entity: str, key: str) -> frozenset[str]:
+    """The keys that changes of keys lead to from one, either way."""
+    known: frozenset[str] = frozenset()
+    new = frozenset({key})
+    while new:
+        known |= new
+        found = ledger.of_objects(entity, sorted(new))
+        new = frozenset(name for one in found for name in (one.key, one.former_key) if name) - known
+    return known
+
+
+class Emptied:
+    """Counts revisions that would have no record left, as records come that would be removed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.count = 0
+        self._ledger = ledger
+        self._begun = Counter[int]()
+
+    def take(self, places: Sequence[Place]) -> None:
+        """The next records, in order; a revision's may come in several parts."""
+        removed = self._begun + Counter(seq for seq, _ in places)
+        there = Counter(row[0] for row in self._ledger.records(sorted(removed)))
+        self.count += sum(there[seq] == number for seq, number in removed.items())
+        newest = max(removed, default=0)
+        self._begun = Counter[int]()
+        if there[newest] != removed[newest]:
+            self._begun[newest] = removed[newest]
+
+
+def held_among(
+    ledger: Ledger, holds: Sequence[InForce], places: Sequence[Place]
+) -> dict[Place, Hold]:
     """Which of some places a legal hold keeps, and which one."""
     if not holds or not places:
         return {}
@@ -171,20 +234,21 @@ def held_among(ledger: Ledger, holds: Sequence[Hold], places: Sequence[Place]) -
     found: dict[Place, Hold] = {}
     for row in ledger.records(seqs):
         place = (row[0], row[1])
-        for hold in holds:
-            if _holds(hold, row, actors.get(row[0])):
-                found.setdefault((row[0], HEADER), hold)
-                found.setdefault(place, hold)
+        for one in holds:
+            if _holds(one, row, actors.get(row[0])):
+                found.setdefault((row[0], HEADER), one.hold)
+                found.setdefault(place, one.hold)
     for seq, actor in actors.items():
-        for hold in holds:
+        for hold, _ in holds:
             if hold.entity is None and hold.actor is not None and hold.actor == actor:
                 found.setdefault((seq, HEADER), hold)
     return {place: hold for place, hold in found.items() if place in wanted}
 
 
-def _holds(hold: Hold, row: Row, actor: str | None) -> bool:
+def _holds(one: InForce, row: Row, actor: str | None) -> bool:
+    hold, keys = one
     return (
         (hold.entity is None or hold.entity == row[2])
-        and (hold.key is None or hold.key in (row[3], row[4]))
+        and (keys is None or not keys.isdisjoint((row[3], row[4])))
         and (hold.actor is None or hold.actor == actor)
     )

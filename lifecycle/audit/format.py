@@ -34,34 +34,36 @@ def dump(changes: ChangeSet) -> str:
 
     It runs for every recorded object of every flush.
     """
-    encode = codec.encode
+    body = _dump(changes)
+    try:
+        return codec.to_text(body)
+    except EncodingError:  # the values are encoded already, so it is for a path
+        return codec.to_text(_dump_paths(body))
+
+
+def _dump(changes: ChangeSet) -> dict[str, Any]:
     if changes.state is not None:
-        body = codec.encode_each(changes.state)
-    elif changes.operation is Operation.INSERT:
-        body = {
+        return codec.encode_each(changes.state)
+    encode, operation = codec.encode, changes.operation
+    if operation is Operation.INSERT:
+        return {
             path: encode(delta.new)
             if type(delta) is Change and delta.old is ABSENT
             else {_DELTA: _dump_delta(delta)}
             for path, delta in changes.items()
         }
-    elif changes.operation is Operation.DELETE:
-        body = {
+    if operation is Operation.DELETE:
+        return {
             path: encode(delta.old)
             if type(delta) is Change and delta.new is ABSENT
             else {_DELTA: _dump_delta(delta)}
             for path, delta in changes.items()
         }
-    else:
-        body = {
-            path: [encode(delta.old), encode(delta.new)]
-            if type(delta) is Change
-            else _dump_delta(delta)
-            for path, delta in changes.items()
-        }
-    try:
-        return codec.to_text(body)
-    except EncodingError:  # the values are encoded already, so it is for a path
-        return codec.to_text(_dump_paths(body))
+    pair = codec.encode_pair
+    return {
+        path: pair(delta.old, delta.new) if type(delta) is Change else _dump_delta(delta)
+        for path, delta in changes.items()
+    }
 
 
 def _dump_paths(body: dict[str, Any]) -> Any:
@@ -72,7 +74,7 @@ def _dump_paths(body: dict[str, Any]) -> Any:
 
 def _dump_delta(delta: Delta) -> Any:
     if type(delta) is Change:
-        return [codec.encode(delta.old), codec.encode(delta.new)]
+        return codec.encode_pair(delta.old, delta.new)
     if isinstance(delta, SetEdit):
         return {"added": _dump_set(delta.added), "removed": _dump_set(delta.removed)}
     assert isinstance(delta, ListEdit)

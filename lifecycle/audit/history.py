@@ -208,7 +208,7 @@ class History:
         entity, key = self._subject(target, identity)
         state = self._state(entity, key, self._position(when))
         if state is None:
-            self._refuse_unknown(target)
+            self.refuse_unknown(target)
         return state
 
     def snapshot(self, model: type | str, at: When | None = None) -> dict[str, State]:
@@ -226,7 +226,7 @@ class History:
             replay.take(entry)
         states = replay.states(upto)
         if not states:
-            self._refuse_unknown(model)
+            self.refuse_unknown(model)
         return states
 
     def snapshots(self, model: type | str, at: Iterable[When]) -> Iterator[dict[str, State]]:
@@ -242,7 +242,7 @@ class History:
         replay = Replay(entity, self)
         ahead = next(entries, None)
         if ahead is None:
-            self._refuse_unknown(model)
+            self.refuse_unknown(model)
         for end in ends:
             while ahead is not None and (ahead.seq, ahead.n) <= end:
                 replay.take(ahead)
@@ -298,7 +298,7 @@ class History:
         entity, key = self._subject_of(target, identity)
         values = field_values(whole_history(self._store(), entity, key), name)
         if not values:
-            self._refuse_unknown(target)
+            self.refuse_unknown(target)
         return values
 
     def compare(
@@ -314,7 +314,7 @@ class History:
         after = self._state(entity, key, upto)
         before = self._state(entity, self._key_then(entity, key, upto, old), self._position(old))
         if before is None and after is None:
-            self._refuse_unknown(target)
+            self.refuse_unknown(target)
         operation = Operation.UPDATE
         if (before is None) is not (after is None):
             operation = Operation.INSERT if before is None else Operation.DELETE
@@ -391,9 +391,9 @@ class History:
         for record in records:
             yield record
         if record is None:
-            self._refuse_unknown(model)
+            self.refuse_unknown(model)
 
-    def _refuse_unknown(self, model: Any) -> None:
+    def refuse_unknown(self, model: Any) -> None:
         """Raise ``HistoryError`` for a name that neither a model nor any record has."""
         if not isinstance(model, str):
             return

@@ -32,8 +32,8 @@ class Revised(NamedTuple):
 class Hold(Struct, frozen=True, kw_only=True):
     """A legal hold: what matches it is neither pruned nor erased.
 
-    ``entity`` alone holds all objects of a model, with ``key`` one of them; ``actor`` everything
-    that actor did.
+    ``entity`` alone holds all objects of a model, with ``key`` one of them, under every key that
+    it had and gets, and whatever else had one of these keys; ``actor`` everything that actor did.
     """
 
     number: int | None = None
@@ -193,6 +193,6 @@ def ledger_of(store: AuditStore) -> Ledger:
     if ledger is None:
         raise ConfigurationError(
             f"{store!r} keeps no evidence, so it can be neither sealed nor pruned: "
-            "use a SQL database as the store"
+            "use a SQL database, or MongoDB, as the store"
         )
     return ledger

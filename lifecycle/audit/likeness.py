@@ -19,7 +19,8 @@ def alike(given: Any, read: Any) -> bool:
     """Whether a value that was recorded is the one that was read.
 
     The log has what the application gave. A column may round it to its decimals or its seconds,
-    drop its zone or trailing spaces, and give a tuple back as a list: none of that is a change.
+    drop its zone or trailing spaces, take what it holds as text, and give a tuple back as a list:
+    none of that is a change.
     """
     if same(given, read):
         return True
@@ -29,9 +30,11 @@ def alike(given: Any, read: Any) -> bool:
         return _are_equal_times(given, read)
     if isinstance(given, str) and isinstance(read, str):
         return given.rstrip(" ") == read.rstrip(" ")
+    if isinstance(given, str) is not isinstance(read, str):
+        return str(given) == str(read)
     if isinstance(given, list | tuple | dict) and isinstance(read, list | tuple | dict):
         return bool(_plain(given) == _plain(read))
-    return False
+    return type(given) is type(read) and bool(given == read)  # a range of times in another zone
 
 
 def _are_equal_numbers(given: Any, read: Any) -> bool:

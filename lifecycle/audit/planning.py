@@ -14,6 +14,7 @@ from lifecycle.audit.records import Record
 from lifecycle.changes import ChangeSet, Delta, Operation, SetEdit, diff, same, split_path, value_at
 from lifecycle.deltas import Change
 from lifecycle.errors import ConflictError, HistoryError
+from lifecycle.hiding import fits, hidden_places, without_hidden
 from lifecycle.markers import ABSENT, UNKNOWN, Marker, is_hidden
 from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Site, Step, Values
 
@@ -122,7 +123,10 @@ class Planner:
                 self._refuse(
                     goal, "required", f"{name} must have a value, and the log has none", name
                 )
-        return _made(goal, Operation.INSERT, None, wanted)
+        for name, value in wanted.items():
+            self._note_untold(goal, (f"{name}.{place}" for place in hidden_places(value)))
+        told = {name: without_hidden(value) for name, value in wanted.items()}
+        return _made(goal, Operation.INSERT, None, told)
 
     def _insertable(self, goal: Goal, shape: Shape, values: dict[str, Any]) -> dict[str, Any]:
         wanted: dict[str, Any] = {}
@@ -136,19 +140,23 @@ class Planner:
                 self._refuse(goal, "dropped", f"the model has no {name} any more", name)
             else:
                 wanted[name] = value
+        self._note_untold(goal, (name for name in untold if name not in shape.required))
+        return wanted
+
+    def _note_untold(self, goal: Goal, names: Iterable[str]) -> None:
         self.notes.extend(
             f"{goal.entity} {goal.key} comes back without {name}, which the log does not hold"
-            for name in untold
-            if name not in shape.required
+            for name in names
         )
-        return wanted
 
     def _delete(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
         assert goal.changes is not None
         if live is None:
             return None
-        shape = self._shape(goal, site, live)
         left = _told(goal.changes.inverted())
+        if not self._goes(goal, left):
+            return None
+        shape = self._shape(goal, site, live)
         others = (*live,) if shape and shape.sparse else shape.collections if shape else ()
         for name in dict.fromkeys((*left, *others)):
             value = left.get(name, ABSENT)
@@ -160,6 +168,15 @@ class Planner:
             if not _alike(live[name], value):
                 self._refuse_changed(goal, name, live[name], value)
         return _made(goal, Operation.DELETE, live, None)
+
+    def _goes(self, goal: Goal, names: Iterable[str]) -> bool:
+        """Whether an object goes, which it only does as a whole, whatever fields were chosen."""
+        chosen = [self._chosen(goal.entity, goal.key, split_path(name)[0]) for name in names]
+        if any(chosen) and not all(chosen):
+            self.notes.append(
+                f"{goal.entity} {goal.key} stays: it would go as a whole, not by some fields"
+            )
+        return all(chosen)
 
     def _update(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
         assert goal.changes is not None
@@ -207,13 +224,27 @@ class Planner:
             self._refuse_changed(goal, path, found, expected)
         elif changes:
             try:
-                after[name] = changes.applied_to(live).get(name, ABSENT)
+                value = changes.applied_to(live).get(name, ABSENT)
             except ConflictError as error:
                 self._refuse(goal, "changed", f"{name} has been changed since: {error}", name)
+            else:
+                self._put_value(goal, live, after, name, value)
+
+    def _put_value(
+        self, goal: Goal, live: Values, after: dict[str, Any], name: str, value: Any
+    ) -> None:
+        """Let a field have a value, if what is hidden inside it can stay as it is."""
+        if fits(value, live.get(name, ABSENT)):
+            after[name] = value
+        else:
+            places = ", ".join(f"{name}.{place}" for place in hidden_places(value))
+            self._refuse(goal, "unknown", f"the log does not hold what {places} was", name)
 
     def _to_state(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
         if goal.state is None:
-            return None if live is None else _made(goal, Operation.DELETE, live, None)
+            if live is None or not self._goes(goal, live):
+                return None
+            return _made(goal, Operation.DELETE, live, None)
         if live is None:
             return self._insert(goal, site, None, dict(goal.state))
         shape = self._shape(goal, site, live)
@@ -227,6 +258,11 @@ class Planner:
             if name in shape.kept | shape.generated | shape.hidden:
                 continue
             if is_hidden(value):
+                if self._chosen(goal.entity, goal.key, name):
+                    self.notes.append(
+                        f"{goal.entity} {goal.key} keeps its {name}, "
+                        "which the log does not hold as it was"
+                    )
                 continue
             value = _aligned(shape, live, name, value)
             if not self._chosen(goal.entity, goal.key, name):
@@ -234,7 +270,7 @@ class Planner:
             if name not in shape.fields:
                 self._refuse(goal, "dropped", f"the model has no {name} any more", name)
             elif not _alike(live.get(name, ABSENT), value):
-                after[name] = value
+                self._put_value(goal, live, after, name, value)
         if shape.sparse and goal.complete:  # else it may have had what the log does not tell
             for name in live.keys() - state.keys() - shape.hidden:
                 if self._chosen(goal.entity, goal.key, name):

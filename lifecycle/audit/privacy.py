@@ -13,24 +13,28 @@ from msgspec import Struct
 
 from lifecycle.audit.acts import (
     CHUNK,
+    Emptied,
     Place,
     erase_chunk,
     held_among,
+    in_force,
     prune_chunk,
     some_at_a_time,
 )
 from lifecycle.audit.chain import Signer
 from lifecycle.audit.history import History, Names
+from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.leaves import HEADER
-from lifecycle.audit.ledger import Hold, ledger_of
+from lifecycle.audit.ledger import Hold, Ledger, ledger_of
 from lifecycle.audit.progress import Progress, nobody
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import AuditStore, Query
+from lifecycle.audit.tracing import records_of
 from lifecycle.changes import split_path
 from lifecycle.context import current
 from lifecycle.errors import HeldError
 
-__all__ = ["Erased", "Privacy", "Pruned", "erase", "export_subject", "hold", "prune"]
+__all__ = ["Erased", "Privacy", "Pruned", "erase", "export_subject", "hold", "keys_of", "prune"]
 
 _WHO: Final = frozenset({"actor", "actor_label", "reason", "request_id", "context"})
 _KEYS: Final = frozenset({"key", "former_key"})
@@ -38,12 +42,17 @@ _TOLD: Final = frozenset({"label", "error"})
 
 
 class Erased(Struct, frozen=True, kw_only=True):
-    """What an erasure did, or would do: how many rows of the log it looked at and changed."""
+    """What an erasure did, or would do: how many rows of the log it looked at and changed.
+
+    ``pending`` counts the writes of documents that have been announced and not recorded yet, and
+    may bring such values: reconcile, and erase again.
+    """
 
     matched: int
     rows: int
     values: int
     dry_run: bool
+    pending: int = 0
 
 
 class Pruned(Struct, frozen=True, kw_only=True):
@@ -80,6 +89,9 @@ def erase(
     when a legal hold keeps some of it, and what the ledger and the store raise.
     """
     ledger, signer = ledger_of(store), None if key is None else Signer(key)
+    for what, given in (("keys", keys), ("fields", fields)):
+        if isinstance(given, str):
+            raise ValueError(f"{what}={given!r} is one text, not several: give [{given!r}]")
     names = None if fields is None else frozenset(fields)
     if (actor is None) == (entity is None):
         raise ValueError("erase takes an actor, or an entity with keys, fields or both")
@@ -102,7 +114,7 @@ def erase(
         found = (tuple(record.position) for query in queries for record in _all(store, query))
         return ((seq, n) for seq, n in found)
 
-    holds = ledger.holds()
+    holds = in_force(ledger)
     matched = 0
     for chunk in some_at_a_time(places()) if holds or dry_run else ():
         matched += len(chunk)
@@ -111,15 +123,38 @@ def erase(
                 f"revision {seq}{'' if n == HEADER else f', record {n},'} is kept by legal hold "
                 f"{found.number} ({found.reason or 'no reason was given'}): release it first"
             )
+
+    def pending() -> int:
+        intents = store.intents() if isinstance(store, IntentStore) else ()
+        return sum(_concerns(intent, actor, entity, known, names) for intent in intents)
+
     if dry_run:
-        return Erased(matched=matched, rows=0, values=0, dry_run=True)
+        return Erased(matched=matched, rows=0, values=0, dry_run=True, pending=pending())
     wanted = _wanted(actor is not None, names, with_keys)
     matched = rows = values = 0
     for chunk in some_at_a_time(places()):
         changed, gone = erase_chunk(ledger, chunk, wanted, signer)
         matched, rows, values = matched + len(chunk), rows + changed, values + gone
         progress(len(chunk))
-    return Erased(matched=matched, rows=rows, values=values, dry_run=False)
+    return Erased(matched=matched, rows=rows, values=values, dry_run=False, pending=pending())
+
+
+def _concerns(
+    intent: Intent,
+    actor: str | None,
+    entity: str | None,
+    keys: list[str] | None,
+    fields: frozenset[str] | None,
+) -> bool:
+    """Whether an intent has what is to be erased."""
+    if actor is not None:
+        return intent.revision.actor == actor
+    return any(
+        record.entity == entity
+        and (keys is None or record.key in keys or record.former_key in keys)
+        and (fields is None or not fields.isdisjoint(record.changes.touched()))
+        for record in intent.records
+    )
 
 
 def _wanted(is_actor: bool, names: frozenset[str] | None, with_keys: bool) -> Callable[[str], bool]:
@@ -156,14 +191,14 @@ def prune(
     ``ValueError`` when it is not said what to prune, and what the ledger and the store raise.
     """
     ledger, signer = ledger_of(store), None if key is None else Signer(key)
-    before = datetime.now(UTC) - older_than if isinstance(older_than, timedelta) else older_than
+    before = _ago(older_than) if isinstance(older_than, timedelta) else older_than
     if before is None and keep is None:
         raise ValueError("prune takes an age (older_than), a number of records to keep, or both")
     if before is not None and before.tzinfo is None:
         raise ValueError(f"older_than={before!r} has no time zone; give an aware datetime")
     if keep is not None and (entity is None or keep < 1):
         raise ValueError("keep is a number from 1 on, and needs the entity it is for")
-    holds = ledger.holds()
+    holds = in_force(ledger)
     records = revisions = held = 0
 
     def old() -> Iterator[list[Place]]:
@@ -179,7 +214,8 @@ def prune(
         after: str | None = None
         while keep is not None and entity is not None:
             found, after = ledger.excess(entity, keep, after, CHUNK)
-            yield from some_at_a_time(found)
+            for some in some_at_a_time(found):
+                yield some if before is None else _made_since(ledger, before, some)
             if after is None:
                 return
 
@@ -192,13 +228,17 @@ def prune(
             yield [(seq, HEADER) for seq in found]
             last = found[-1]
 
-    for chunk in chain(old(), excess()):
+    emptied = Emptied(ledger)
+    by_age = ((chunk, dry_run) for chunk in old())
+    for chunk, may_empty in chain(by_age, ((chunk, False) for chunk in excess())):
         kept = held_among(ledger, holds, chunk)
         free = [place for place in chunk if place not in kept]
         held += len(kept)
         records += len(free)
         if free and not dry_run:
             prune_chunk(ledger, free, signer)
+        elif may_empty:
+            emptied.take(free)
         progress(len(chunk))
     for chunk in bare():
         kept = held_among(ledger, holds, chunk)
@@ -206,7 +246,24 @@ def prune(
         revisions += len(free)
         if free and not dry_run:
             prune_chunk(ledger, free, signer)
+    revisions += emptied.count
     return Pruned(records=records, revisions=revisions, held=held, dry_run=dry_run)
+
+
+def _made_since(ledger: Ledger, moment: datetime, places: list[Place]) -> list[Place]:
+    """Those of some records that were not made before a moment."""
+    text = moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+    made = {seq: one.row[2] for seq, one in ledger.revisions([seq for seq, _ in places]).items()}
+    return [place for place in places if made.get(place[0], text) >= text]
+
+
+def _ago(age: timedelta) -> datetime:
+    if age < timedelta():
+        raise ValueError(f"older_than={age} is in the future, and would remove everything")
+    try:
+        return datetime.now(UTC) - age
+    except OverflowError:
+        raise ValueError(f"older_than={age} is before the first year there is") from None
 
 
 def hold(
@@ -219,7 +276,8 @@ def hold(
 ) -> Hold:
     """Keep records from being pruned and erased: of a model, an object or an actor.
 
-    Returns the hold with its number, by which it is released. Raises ``ValueError`` when it is not
+    An object is held under every key it had and will have. Returns the hold with its number, by
+    which it is released. Raises ``ValueError`` when it is not
     said what to hold, ``ConfigurationError`` for a store that cannot, and what the store raises.
     """
     if entity is None and actor is None:
@@ -255,6 +313,14 @@ def export_subject(
     place: Any = attrgetter("position")
     found = merge(*(store.scan(query) for query in queries), key=place)
     return (next(same) for _, same in groupby(found, key=place))
+
+
+def keys_of(store: AuditStore, entity: str, key: str) -> set[str]:
+    """Every key an object had, back over its moves."""
+    keys = {key}
+    for record in records_of(store, entity, key):
+        keys.update({record.key, record.former_key or record.key})
+    return keys
 
 
 def _all(store: AuditStore, query: Query) -> Iterator[Record]:
@@ -297,7 +363,7 @@ class Privacy:
         did it, and why. See `lifecycle.audit.privacy.erase` for what it does and raises.
         """
         entity, known = self._subject(target, identity)
-        keys = None if known is None else self._all_keys(entity, known)
+        keys = None if entity is None or known is None else keys_of(self._store(), entity, known)
         return erase(
             self._store(),
             actor=actor,
@@ -365,7 +431,7 @@ class Privacy:
             assert entity is not None
             if key is None:
                 raise ValueError(f"export_subject({one!r}) has no identity: give (Model, identity)")
-            subjects += [(entity, each) for each in self._all_keys(entity, key)]
+            subjects += [(entity, each) for each in keys_of(self._store(), entity, key)]
         return export_subject(self._store(), actor=actor, objects=subjects)
 
     def _subject(self, target: Any, identity: Any) -> tuple[str | None, str | None]:
@@ -373,13 +439,6 @@ class Privacy:
             return None, None
         if not isinstance(target, type | str):
             return self._names.subject(target)
+        self._history.refuse_unknown(target)
         key = None if identity is None else self._names.key(target, identity)
         return self._names.entity(target), key
-
-    def _all_keys(self, entity: str | None, key: str) -> set[str]:
-        """Every key an object had, back over its moves."""
-        assert entity is not None
-        keys = {key}
-        for record in self._history.of(entity, key):
-            keys.update({record.key, record.former_key or record.key})
-        return keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lifecycle.audit.attesting import attest
 from lifecycle.audit.chain import Checkpoint
 from lifecycle.audit.comparing import Comparison, Live, compare
 from lifecycle.audit.progress import Progress, nobody
@@ -33,10 +34,18 @@ class Evidence:
         *,
         checkpoints: Iterable[Checkpoint] = (),
         trusted: Iterable[str] = (),
+        record: bool = False,
         progress: Progress = nobody,
     ) -> Verdict:
-        """Compare what was sealed with what is there; see `lifecycle.audit.verifying.verify`."""
-        return verify(self._store(), checkpoints=checkpoints, trusted=trusted, progress=progress)
+        """Compare what was sealed with what is there; see `lifecycle.audit.verifying.verify`.
+
+        With ``record`` the log is told that it was verified, by whom, and what was found.
+        """
+        store = self._store()
+        verdict = verify(store, checkpoints=checkpoints, trusted=trusted, progress=progress)
+        if record:
+            attest(store, verdict)
+        return verdict
 
     def compare(
         self, engine: Any = None, *, record: bool = False, progress: Progress = nobody

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -14,7 +14,7 @@ from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore, Query
 from lifecycle.changes import Change, Operation, same
 from lifecycle.errors import ConfigurationError
-from lifecycle.markers import MASKED, UNKNOWN
+from lifecycle.markers import is_hidden
 from lifecycle.verdicts import Answer, Verdict
 
 __all__ = ["Look", "Settled", "reconciled"]
@@ -54,18 +54,31 @@ def reconciled(
     if not isinstance(store, IntentStore):
         raise ConfigurationError(f"{store!r} keeps no intents, so there is nothing to reconcile")
     intents = list(store.intents())
+    others = _by_object(intents)
     youngest = datetime.now(UTC) - older_than
     for revision, grouped in groupby(intents, key=lambda intent: intent.revision):
         group = list(grouped)
         records = tuple(record for intent in group for record in intent.records)
-        verdict = _verdict(store, look, revision, group, intents, youngest)
+        verdict, made = _verdict(store, look, revision, group, others, youngest)
         if not dry_run:
             ids = [intent.id for intent in group]
             if verdict.answer is Answer.HAPPENED:
-                store.confirm(revision, records, ids)
+                store.confirm(revision, made, ids)
             elif verdict.answer in (Answer.DID_NOT, Answer.RECORDED):
                 store.withdraw(ids)
-        yield Settled(revision.id, verdict.answer, records, revision, verdict.why)
+        yield Settled(revision.id, verdict.answer, made or records, revision, verdict.why)
+        if made and len(made) < len(records):
+            there = {record.n for record in made}
+            left = tuple(record for record in records if record.n not in there)
+            yield Settled(revision.id, Answer.DID_NOT, left, revision)
+
+
+def _by_object(intents: Sequence[Intent]) -> Mapping[tuple[str, str], list[Record]]:
+    found: dict[tuple[str, str], list[Record]] = {}
+    for intent in intents:
+        for record in intent.records:
+            found.setdefault((record.entity, record.key), []).append(record)
+    return found
 
 
 def _verdict(
@@ -73,37 +86,44 @@ def _verdict(
     look: Look,
     revision: Revision,
     group: Sequence[Intent],
-    intents: Sequence[Intent],
+    others: Mapping[tuple[str, str], list[Record]],
     youngest: datetime,
-) -> Verdict:
+) -> tuple[Verdict, tuple[Record, ...]]:
+    """The verdict, and which changes were made, if any.
+
+    An intent of several changes is of a bulk write, which may have got through some of them.
+    Several intents are of one transaction, which makes all or none.
+    """
     if store.revision(revision.id) is not None:
-        return Verdict(Answer.RECORDED)
+        return Verdict(Answer.RECORDED), ()
     if revision.at > youngest:
-        return Verdict(Answer.PENDING)
+        return Verdict(Answer.PENDING), ()
     verdicts = [
-        _told(record, _later(store, record, intents), look, trace)
+        (record, _told(record, _later(store, record, others), look, trace))
         for intent in group
         for record, trace in zip(intent.records, intent.traces, strict=True)
     ]
-    answers = {verdict.answer for verdict in verdicts}
-    if len(answers) == 1:
-        return verdicts[0]
-    unclear = next((one for one in verdicts if one.answer is Answer.UNCLEAR), None)
-    return unclear or Verdict.unclear("some of its changes were made, and others were not")
+    made = tuple(record for record, one in verdicts if one.answer is Answer.HAPPENED)
+    unclear = next((one for _, one in verdicts if one.answer is Answer.UNCLEAR), None)
+    if unclear is not None:
+        return unclear, ()
+    if made and len(made) < len(verdicts) and len(group) > 1:
+        return Verdict.unclear("some of its changes were made, and others were not"), ()
+    return (Verdict.happened(), made) if made else (Verdict.did_not(), ())
 
 
-def _later(store: AuditStore, record: Record, intents: Sequence[Intent]) -> list[Record]:
+def _later(
+    store: AuditStore, record: Record, others: Mapping[tuple[str, str], list[Record]]
+) -> list[Record]:
     """What else was done, or was to be done, to the same object since."""
     since = record.revision.at
-    others = list(store.scan(Query(entity=record.entity, key=record.key, since=since)))
-    others += [
+    found = list(store.scan(Query(entity=record.entity, key=record.key, since=since)))
+    found += [
         other
-        for intent in intents
-        if intent.revision.id != record.revision.id
-        for other in intent.records
-        if (other.entity, other.key) == (record.entity, record.key) and other.at >= since
+        for other in others.get((record.entity, record.key), ())
+        if other.revision.id != record.revision.id and other.at >= since
     ]
-    return sorted(others, key=lambda one: one.at)
+    return sorted(found, key=lambda one: one.at)
 
 
 def _told(record: Record, later: Sequence[Record], look: Look, trace: str) -> Verdict:
@@ -146,7 +166,7 @@ def _found(record: Record, later: Record) -> bool | None:
         then = later.changes.get(path)
         if not isinstance(change, Change) or not isinstance(then, Change):
             continue
-        if MASKED in (change.old, then.old) or UNKNOWN in (change.old, change.new, then.old):
+        if any(map(is_hidden, (change.old, change.new, then.old))):
             continue
         if same(then.old, change.new):
             return True

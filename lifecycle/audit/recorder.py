@@ -8,19 +8,19 @@ from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.intents import Intent, IntentStore
+from lifecycle.audit.masking import recordable
 from lifecycle.audit.mending import mend
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
-from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path, split_path
+from lifecycle.changes import ChangeSet
 from lifecycle.context import current
 from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
-from lifecycle.markers import ABSENT, MASKED
 from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
 from lifecycle.written import Written
 
-__all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter", "recordable"]
+__all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter"]
 
 AuditMode: TypeAlias = Literal["all", "marked"]
 
@@ -74,6 +74,7 @@ class Recorder:
         self.joins = joins
         self.durability = durability
         self.clock = clock
+        self._keeps_intents: IntentStore | None = None
 
     def open(self, group: UUID | None = None) -> RevisionWriter:
         """A writer for one database transaction or one document write."""
@@ -89,11 +90,15 @@ class Recorder:
         Raises ``ConfigurationError`` if it does not.
         """
         store = self.store()
+        kept = self._keeps_intents  # it is asked at each write, and is slow to tell
+        if kept is not None and id(kept) == id(store):
+            return kept
         if not isinstance(store, IntentStore):
             raise ConfigurationError(
                 f"{store!r} keeps no intents, so a crash between a write and its record would go "
                 'unnoticed: give it the methods of IntentStore, or use durability="fast"'
             )
+        self._keeps_intents = store
         return store
 
     def revision(self, group: UUID | None, *, kept: bool = False) -> Revision:
@@ -139,13 +144,18 @@ class RevisionWriter:
         """Whether the revision's row is in the store."""
         return self.revision is not None
 
+    @property
+    def intends(self) -> bool:
+        """Whether `intend` stores anything."""
+        return self._recorder.durability == "intent"
+
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
         """Store that these are about to be written; ``traces`` are those of `Intent`.
 
         The next `write` without a connection takes its place. Does nothing with
         ``durability="fast"``. Raises as `write` does, and then nothing may be written.
         """
-        if self._recorder.durability == "fast":
+        if not self.intends:
             return
         try:
             self._intend(written, traces)
@@ -172,6 +182,8 @@ class RevisionWriter:
         intent = Intent(id=uuid7(), revision=revision, records=records, traces=kept)
         self._recorder.intents().intend(intent)
         self._intended = revision
+        self.group = revision.group
+        self._grouped = True
         self._n += len(records)
         self._intents.append(intent.id)
 
@@ -217,8 +229,8 @@ class RevisionWriter:
         )
         start = 0 if connection is None else self._n
         records = [
-            self._record(revision, start + offset, one, changes)
-            for offset, (one, changes) in enumerate(wanted)
+            self._record(revision, n, one, changes)
+            for n, (one, changes) in enumerate(wanted, start)
         ]
         if connection is None and self._intents:
             self._recorder.intents().confirm(revision, records, self._intents)
@@ -265,34 +277,3 @@ class RevisionWriter:
         if self.revision is None:  # kept at once: it is there even if its records then fail
             self.revision = beside.insert_revision(connection, revision)
         beside.insert_records(connection, self.revision, records)
-
-
-def recordable(one: Written) -> ChangeSet | None:
-    """The changes as they may be recorded; ``None`` when nothing is left of an update.
-
-    That an object came, went or moved to another key is recorded even when all fields are excluded.
-    """
-    policy = one.policy
-    if not policy.exclude and not policy.mask and one.changes:
-        return one.changes.compacted()
-    deltas: dict[str, Delta] = {}
-    for path, delta in one.changes.items():
-        field = split_path(path)[0]
-        if field in policy.exclude:
-            continue
-        if field in policy.mask:  # a path inside it would show keys or length of what is hidden
-            deltas[join_path(field)] = _masked(delta if path == join_path(field) else None)
-        else:
-            deltas[path] = delta
-    operation = one.changes.operation
-    if not deltas and operation is Operation.UPDATE and one.former_key is None:
-        return None
-    return ChangeSet(deltas, operation).compacted()
-
-
-def _masked(delta: Delta | None) -> Change:
-    if not isinstance(delta, Change):
-        return Change(MASKED, MASKED)
-    return Change(
-        ABSENT if delta.old is ABSENT else MASKED, ABSENT if delta.new is ABSENT else MASKED
-    )

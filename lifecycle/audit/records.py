@@ -58,7 +58,8 @@ class Revision(Struct, frozen=True, kw_only=True):
     group: UUID | None = None
 
 
-class Record(Struct, frozen=True, kw_only=True):
+# As many are made as objects are written, and nothing in one can lead back to it.
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """A changeset as stored: one object's changes in one flush or document write.
 
     ``key`` is the object's identity after the change. ``former_key`` is its identity before it,

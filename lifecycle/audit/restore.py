@@ -57,7 +57,8 @@ class Preview:
             lines.append(f"  {step.operation} {step.entity} {step.key}")
             lines += [f"    {path}: {delta}" for path, delta in step.changes.items()]
         if not self.steps and not self.conflicts:
-            lines.append("  nothing to do: everything is as it should be already")
+            known = "" if self.notes else ": everything is as it should be already"
+            lines.append(f"  nothing to do{known}")
         lines += [f"  conflict: {one}" for one in self.conflicts]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
@@ -86,7 +87,8 @@ class Restore:
 
     Two verbs that differ: `undo` inverts a change and leaves alone what was changed besides it;
     `to` makes an object what it was right after a record. ``fields`` limits either to some
-    fields. With ``force`` an undo also puts back a field that was changed again since.
+    fields; an object that would have to go stays then. With ``force`` an undo also puts back a
+    field that was changed again since.
 
     ``session`` is an installed SQLAlchemy session to work in, whose transaction is the caller's to
     commit; without one the work is done, and committed, in a session of an installed
@@ -248,22 +250,36 @@ class Restore:
         session: Any,
     ) -> Preview:
         with self._sites(session) as sites:
-            planner = Planner(sites, self._since, chosen, force)
+            planner = Planner(sites, _Later(self._history).since, chosen, force)
             steps = planner.plan(goals)
         return Preview(
             verb=verb,
             steps=tuple(steps),
             conflicts=tuple(planner.obstacles),
-            notes=tuple(planner.notes),
+            notes=(*_together(verb, records), *planner.notes),
             reverts=_named(verb, records),
             described=_described(verb, records),
         )
 
-    def _since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
+    @contextmanager
+    def _acting(self, preview: Preview, group: UUID) -> Iterator[None]:
+        reason = None if current().reason else preview.described
+        with grouped(group), acting(reason=reason, restores=dict(preview.reverts)):
+            yield
+
+
+class _Later:
+    """What became of objects after some records; an object's are read once for all its fields."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._read: dict[tuple[str, str], tuple[list[Record], Iterator[Record]]] = {}
+
+    def since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
         """Who changed an object, or a field of it, after a record."""
         after = None if record is None else record.position
         name = None if path is None else split_path(path)[0]
-        for later in self._history.of(entity, key):
+        for later in self._records(entity, key):
             if after is not None and later.position <= after:
                 break
             if name is None or later.changes.touches(name):
@@ -271,11 +287,14 @@ class Restore:
                 return f", by {who} at {later.at:%Y-%m-%d %H:%M:%S} UTC in record {later.id}"
         return ", by a write that the log does not have"
 
-    @contextmanager
-    def _acting(self, preview: Preview, group: UUID) -> Iterator[None]:
-        reason = None if current().reason else preview.described
-        with grouped(group), acting(reason=reason, restores=dict(preview.reverts)):
-            yield
+    def _records(self, entity: str, key: str) -> Iterator[Record]:
+        if (entity, key) not in self._read:
+            self._read[entity, key] = ([], self._history.of(entity, key))
+        known, rest = self._read[entity, key]
+        yield from known
+        for record in rest:
+            known.append(record)
+            yield record
 
 
 def _apply(by_site: Sequence[tuple[Site, list[Step]]]) -> None:
@@ -353,6 +372,18 @@ def _described(verb: Verb, records: Sequence[Record]) -> str:
     revisions = list(dict.fromkeys(str(record.revision.id) for record in records))
     more = "" if len(revisions) == 1 else f" and {len(revisions) - 1} more"
     return f"undo revision {revisions[0]}{more}"
+
+
+def _together(verb: Verb, records: Sequence[Record]) -> list[str]:
+    """A word on it when more than one revision is undone, as those of a group are."""
+    revisions = list(dict.fromkeys(str(record.revision.id) for record in records))
+    if verb != "undo" or len(revisions) == 1 or not records:
+        return []
+    named = ", ".join(revisions[:_NAMED]) + (", …" if len(revisions) > _NAMED else "")
+    return [
+        f"{len(revisions)} revisions are undone as one, for they were written together or asked "
+        f"for together: {named}; undo single records to undo less"
+    ]
 
 
 def _refused(preview: Preview) -> RestoreConflict:

@@ -12,11 +12,13 @@ from lifecycle.changes import Operation
 __all__ = ["entries_of", "pages", "records_of", "statements", "whole_history"]
 
 
-def pages(store: AuditStore, query: Query, *, newest_first: bool = True) -> Iterator[Record]:
+def pages(
+    store: AuditStore, query: Query, *, newest_first: bool = True, size: int = 200
+) -> Iterator[Record]:
     """Every record that a query finds, read page by page."""
     after = None
     while True:
-        page = store.page(query, after=after, limit=200, newest_first=newest_first)
+        page = store.page(query, after=after, limit=size, newest_first=newest_first)
         yield from page
         if page.next is None:
             return

@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
 
 from lifecycle.audit.chain import (
     Checkpoint,
@@ -17,6 +16,7 @@ from lifecycle.audit.chain import (
     chained,
     signature_fault,
 )
+from lifecycle.audit.findings import MOST, Finding, Verdict
 from lifecycle.audit.leaves import (
     HEADER,
     SALT,
@@ -37,53 +37,6 @@ __all__ = ["Finding", "Verdict", "verify"]
 _LEAVES: Final = 1_000  # at most at a time
 _ROWS: Final = 5_000  # in memory at a time, or little more
 _NO_SALT: Final = bytes(SALT)
-_MOST: Final = 1_000
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that is not as it was sealed.
-
-    ``what`` is ``altered``, ``deleted``, ``inserted``, ``unreadable`` or ``chain``, and ``where``
-    says it for people. ``seq`` and ``n`` are the place in the log, as far as it is known.
-    """
-
-    what: str
-    where: str
-    why: str
-    seq: int | None = None
-    n: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.where}: {self.why}"
-
-
-class Verdict(Struct, kw_only=True):
-    """What a verification saw.
-
-    ``findings`` are the first thousand; ``found`` counts all. ``acts`` counts prunings and
-    erasures, which the chain tells of and everything else agrees with.
-    """
-
-    seals: int = 0
-    revisions: int = 0
-    records: int = 0
-    pruned: int = 0
-    erased: int = 0
-    acts: int = 0
-    found: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    checkpoint: Checkpoint | None = None
-
-    @property
-    def intact(self) -> bool:
-        """Whether everything is as it was sealed."""
-        return not self.found
-
-    def add(self, what: str, where: str, why: str, **place: int | None) -> None:
-        """Take down a finding."""
-        self.found += 1
-        if self.found <= _MOST:
-            self.findings.append(Finding(what=what, where=where, why=why, **place))
 
 
 def verify(
@@ -361,11 +314,11 @@ class _Verification:
 
     def _rest(self, last: Entry) -> None:
         """What no seal knows, and should."""
-        for seq in self._ledger.inserted(last.position, _MOST):
+        for seq in self._ledger.inserted(last.position, MOST):
             self._verdict.add(
                 "inserted", f"revision {seq}", "it was not there when its time was sealed", seq=seq
             )
-        for seq, n in self._ledger.orphans(_MOST):
+        for seq, n in self._ledger.orphans(MOST):
             self._verdict.add(
                 "inserted", f"record {n} of revision {seq}", "it has no revision", seq=seq, n=n
             )

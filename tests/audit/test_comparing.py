@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -172,6 +172,16 @@ def test_what_was_pruned_or_erased_is_no_difference(world: World) -> None:
     assert told(lifecycle.evidence.compare()) == ["altered past the log: ComparedThing 5: price"]
 
 
+def test_rows_without_records_are_unknown_once_the_log_was_pruned(world: World) -> None:
+    """Nobody knows whether they are older than the log or were written past it."""
+    lifecycle, _, _ = world
+    before = lifecycle.evidence.compare()
+    lifecycle.privacy.prune(older_than=timedelta(0))
+    found = lifecycle.evidence.compare()
+    assert (before.unknown, told(found)) == (0, [])
+    assert found.unknown == found.rows > 0
+
+
 def test_objects_of_statements_recorded_as_a_whole_are_unknown(world: World) -> None:
     """Nobody knows which rows it changed, and that is what is said."""
     lifecycle, Session, _ = world
@@ -234,6 +244,23 @@ class ComparedDocument(mongoengine.Document):
     name = mongoengine.StringField(db_field="n")
     size = mongoengine.IntField()
     lines = mongoengine.ListField(mongoengine.IntField())
+
+
+class UnconnectedDocument(mongoengine.Document):
+    meta = {"db_alias": "nobody has said where", "collection": "unconnected_documents"}
+
+
+def test_collections_without_a_connection_are_named(
+    mongo: Database[Any], sqlite_engine: Engine
+) -> None:
+    """As tables that are elsewhere are, and the others are compared all the same."""
+    lifecycle = Lifecycle(store=sqlite_engine)
+    lifecycle.create_tables(sqlite_engine)
+    lifecycle.install(mongoengine)
+    try:
+        assert "unconnected_documents" in lifecycle.evidence.compare().elsewhere
+    finally:
+        lifecycle.uninstall(mongoengine)
 
 
 def test_documents_are_compared(mongo: Database[Any], sqlite_engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
@@ -14,7 +15,7 @@ from sqlalchemy import Column, Engine, ForeignKey, String, Table, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.orm import sessionmaker as factory_of
 
-from lifecycle import Lifecycle, Veto, pre_update
+from lifecycle import Lifecycle, Veto, acting, pre_update
 from lifecycle.audit.records import Revision
 from lifecycle.errors import RestoreConflict
 from tests.replaying import State, state_of
@@ -91,16 +92,21 @@ class Work:
         return self.number
 
     def transact(self) -> None:
-        """A transaction of some steps, in one flush or several, that changes something."""
+        """Write something, and note the last revision of it and what there is then."""
+        with acting("law"):
+            self.write()
+        newest = next(self.lifecycle.history.find(), None)
+        if newest is not None and (not self.done or newest.revision != self.done[-1][0]):
+            self.done.append((newest.revision, self.state()))
+
+    def write(self) -> None:
+        """A transaction of some steps, in one flush or several."""
         steps = (self.insert, self.insert, self.update, self.note, self.lend, self.delete)
         with self.factory.begin() as session:
             for _ in range(self.random.randint(1, 5)):
                 self.random.choice(steps)(session)
                 if self.random.random() < 0.5:
                     session.flush()
-        newest = next(self.lifecycle.history.find(), None)
-        if newest is not None and (not self.done or newest.revision != self.done[-1][0]):
-            self.done.append((newest.revision, self.state()))
 
     def any(self, session: Session, cls: Any) -> Any:
         """Some object of a class, if there is one."""
@@ -149,16 +155,17 @@ class Work:
 
 
 @pytest.fixture
-def work(sqlite_engine: Engine) -> Iterator[Callable[[int], Work]]:
-    """Makes the work of a seed."""
+def work(request: pytest.FixtureRequest) -> Iterator[Callable[[str, int], Work]]:
+    """Makes the work of a seed on a database."""
     made: list[Work] = []
 
-    def make(seed: int) -> Work:
+    def make(database: str, seed: int) -> Work:
         gc.collect()
-        Base.metadata.create_all(sqlite_engine)
+        engine = request.getfixturevalue(f"{database}_engine")
+        Base.metadata.create_all(engine)
         lifecycle = Lifecycle()
-        lifecycle.create_tables(sqlite_engine)
-        made.append(Work(sqlite_engine, lifecycle, seed))
+        lifecycle.create_tables(engine)
+        made.append(Work(engine, lifecycle, seed))
         return made[-1]
 
     yield make
@@ -166,7 +173,14 @@ def work(sqlite_engine: Engine) -> Iterator[Callable[[int], Work]]:
         one.lifecycle.uninstall(one.factory)
 
 
-SEEDS: Final = [3, 4]
+MORE: Final = range(10, 60 if os.environ.get("LIFECYCLE_SOAK") else 10)
+SEEDS: Final = [
+    ("sqlite", 3),
+    ("sqlite", 4),
+    ("postgresql", 5),
+    ("mysql", 6),
+    *[(name, seed) for name in ("sqlite", "postgresql", "mysql") for seed in MORE],
+]
 
 
 def without_empty(values: Any) -> dict[str, Any]:
@@ -174,10 +188,12 @@ def without_empty(values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != frozenset()}
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_as_of_any_revision_is_a_copy_taken_then(work: Callable[[int], Work], seed: int) -> None:
-    """Of every object of every class, all at once and one by one."""
-    worked = work(seed)
+@pytest.mark.parametrize(("database", "seed"), SEEDS)
+def test_as_of_any_revision_is_a_copy_taken_then(
+    work: Callable[[str, int], Work], database: str, seed: int
+) -> None:
+    """After every prefix of the work: of every object of every class, all at once and each."""
+    worked = work(database, seed)
     for _ in range(15):
         worked.transact()
     history = worked.lifecycle.history
@@ -194,14 +210,20 @@ def test_as_of_any_revision_is_a_copy_taken_then(work: Callable[[int], Work], se
                 assert without_empty(state.values) == expected[key]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("database", "seed"), SEEDS)
 def test_undoing_everything_in_reverse_gives_the_empty_start(
-    work: Callable[[int], Work], seed: int
+    work: Callable[[str, int], Work], database: str, seed: int
 ) -> None:
     """Each step of the way is the state before; and an undo of an undo the state after."""
-    worked = work(seed)
+    worked = work(database, seed)
     for _ in range(10):
         worked.transact()
+    undo_everything(worked)
+
+
+def undo_everything(worked: Work) -> None:
+    """Undo the work from its end; each undo is undone, and that too, on the way."""
+    assert worked.done
     restore = worked.lifecycle.restore
     copies: list[State] = [{}, *(copy for _, copy in worked.done)]
     while worked.done:
@@ -224,6 +246,7 @@ class LawPage(mongoengine.Document):
 
     number = mongoengine.IntField(primary_key=True)
     words = mongoengine.StringField()
+    tags = mongoengine.ListField(mongoengine.StringField())
     meta = {"collection": "law_page"}
 
 
@@ -240,6 +263,46 @@ def both(engine: Engine, mongo: Any) -> Iterator[Any]:
     yield lifecycle, factory
     lifecycle.uninstall(LawPage)
     lifecycle.uninstall(factory)
+
+
+class WorkOnBoth(Work):
+    """The same with documents beside the rows, in the same blocks."""
+
+    def write(self) -> None:
+        super().write()
+        for _ in range(self.random.randint(0, 2)):
+            page = self.random.choice([*LawPage.objects, None])
+            if page is None:
+                LawPage(number=self.next(), words="a", tags=["x"]).save()
+            elif self.random.random() < 0.3:
+                page.delete()
+            else:
+                page.words = self.random.choice([None, "b", "c"])
+                page.tags.insert(0, str(self.next()))
+                page.save()
+
+    def state(self) -> State:
+        """What all tables and the collection hold."""
+        found = super().state()
+        for son in LawPage._get_collection().find():
+            found["LawPage", str(son.pop("_id"))] = son
+        return found
+
+
+def test_undoing_everything_on_both_mappers_gives_the_empty_start(both: Any) -> None:
+    """What one block wrote to rows and documents goes, and comes back, together."""
+    lifecycle, factory = both
+    lifecycle.uninstall(factory)
+    worked = WorkOnBoth(factory.kw["bind"], lifecycle, 7)
+    try:
+        for _ in range(10):
+            worked.transact()
+        entities = {record.entity for record in lifecycle.history.find()}
+        assert entities >= {"LawPage", "LawReader", "LawTitle"}
+        undo_everything(worked)
+    finally:
+        lifecycle.uninstall(worked.factory)
+        lifecycle.install(factory)
 
 
 def test_rows_and_documents_are_put_back_together(both: Any) -> None:
@@ -260,7 +323,10 @@ def test_rows_and_documents_are_put_back_together(both: Any) -> None:
 
     restored = lifecycle.restore.undo(changes)
     assert there() == ("a", "a")
+    [note] = lifecycle.restore.preview(undo=restored).notes
+    assert note.startswith("2 revisions are undone as one")
     records = list(lifecycle.history.find(group=restored.group))
+    assert all(str(record.revision.id) in note for record in records)
     assert {record.entity for record in records} == {"LawTitle", "LawPage"}
     assert len({record.revision.id for record in records}) == 2
     lifecycle.restore.undo(restored)

@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
-from lifecycle.audit.records import Position
+from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.sql import SqlStore, audit_tables
-from lifecycle.changes import Change, ChangeSet
+from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.errors import ConfigurationError, QuestionTooSlow, StoreUnreachable, TablesMissing
 from lifecycle.testing.store_contract import NOON, a_record, a_revision, append
 from tests.statements import statements
@@ -140,6 +140,68 @@ def test_a_page_is_one_statement(sqlite_store: SqlStore) -> None:
 
     assert len(page) == 2
     assert len(seen) == 1
+
+
+WINDOWS = {
+    "open": (None, None),
+    "the last hours": (51, None),
+    "hours long past": (10, 20),
+    "up to then": (None, 30),
+    "none": (99, None),
+}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_pages_of_a_time_hold_all_of_it_in_order(
+    store: SqlStore, window: str, newest_first: bool
+) -> None:
+    """However few of the nearest records are of it, and though times and order differ."""
+    for number in range(60):
+        at = NOON + timedelta(hours=number - 9 * (number % 7 == 0))
+        entity = "shop.Order" if number % 3 else "shop.Customer"
+        append(store, a_revision(at=at), {"entity": entity}, {"entity": "shop.Tag"})
+    every = list(store.page(Query(), limit=500, newest_first=newest_first))
+    assert len(every) == 120
+    since, until = (
+        None if hours is None else NOON + timedelta(hours=hours) for hours in WINDOWS[window]
+    )
+    for entity, operation in ((None, None), ("shop.Order", None), (None, Operation.INSERT)):
+        query = Query(entity=entity, operation=operation, since=since, until=until)
+        for limit in (1, 4, 500):
+            found, after = list[Record](), None
+            while True:
+                page = store.page(query, after=after, limit=limit, newest_first=newest_first)
+                found += page.records
+                if (after := page.next) is None:
+                    break
+            assert found == [record for record in every if query.matches(record)]
+
+
+def test_the_records_of_a_time_are_one_statement_where_they_are_near(
+    sqlite_store: SqlStore,
+) -> None:
+    """Only where too few of the nearest are of it, that time is looked up by its index."""
+    for number in range(60):
+        append(sqlite_store, a_revision(at=NOON + timedelta(hours=number)), {})
+    with statements(sqlite_store.engine) as seen:
+        near = sqlite_store.page(Query(since=NOON + timedelta(hours=40)), limit=10)
+    assert (len(near), len(seen)) == (10, 1)
+    long_past = Query(since=NOON + timedelta(hours=5), until=NOON + timedelta(hours=9))
+    with statements(sqlite_store.engine) as seen:
+        assert len(sqlite_store.page(long_past, limit=10)) == 4
+    assert len(seen) == 2
+    with sqlite_store.engine.connect() as connection:
+        steps = [
+            str(row[3])
+            for row in _plan(connection, sqlite_store, long_past, None, "EXPLAIN QUERY PLAN")
+        ]
+    assert [
+        step
+        for step in steps
+        if "lifecycle_revision USING" in step and "ix_lifecycle_revision_at" in step
+    ]
+    assert [step for step in steps if "lifecycle_change USING COVERING INDEX" in step]
 
 
 QUERIES = {

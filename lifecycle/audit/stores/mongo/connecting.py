@@ -9,21 +9,23 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from bson import CodecOptions
-from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import (
     ConnectionFailure,
     DuplicateKeyError,
+    ExecutionTimeout,
     InvalidOperation,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
 )
 
-from lifecycle.errors import ConfigurationError, StoreError, StoreUnreachable
+from lifecycle.errors import ConfigurationError, QuestionTooSlow, StoreError, StoreUnreachable
 
-__all__ = ["apart", "explaining", "log_of", "opened", "printable", "servers"]
+__all__ = ["apart", "explaining", "limited", "log_of", "opened", "printable", "servers"]
 
 T = TypeVar("T")
 
@@ -90,6 +92,23 @@ def log_of(database: Database[Any], name: str) -> Collection[Any]:
 def apart(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """Do it outside of the session, and of its transaction, that the running code is bound to."""
     return Context().run(work, *args, **kwargs)
+
+
+def limited(seconds: float | None, work: Callable[[], T]) -> T:
+    """Do it in so many seconds, which the server is told too, or as long as it takes.
+
+    Raises ``QuestionTooSlow`` when it was stopped.
+    """
+    if seconds is None:
+        return work()
+    try:
+        with timeout(seconds):
+            return work()
+    except (ExecutionTimeout, NetworkTimeout) as error:
+        raise QuestionTooSlow(
+            f"the audit store was asked a question it could not answer within {seconds:g} seconds, "
+            "so it was stopped; narrow it, by an entity, a key or a more recent time"
+        ) from error
 
 
 @contextmanager

@@ -29,10 +29,16 @@ from lifecycle.errors import HistoryError
 
 __all__ = [
     "COLLECTION",
+    "HOLDS",
     "INDEXES",
     "INTENTS",
+    "LAST_N",
+    "LEAF_INDEXES",
+    "LEAVES",
     "REPLAYED",
+    "SEALS",
     "WHOLE",
+    "closed_placeholder",
     "documents_of",
     "entry_of",
     "is_head",
@@ -49,6 +55,18 @@ Document = dict[str, Any]
 COLLECTION: Final = "lifecycle_change"
 INTENTS: Final = "lifecycle_intent"
 """The collection of what is about to be written, until it is recorded."""
+SEALS: Final = "lifecycle_seal"
+LEAVES: Final = "lifecycle_leaf"
+HOLDS: Final = "lifecycle_hold"
+"""The collections of the evidence."""
+
+LAST_N: Final = 2**31 - 1
+"""A number that no record of a revision reaches."""
+
+LEAF_INDEXES: Final[dict[tuple[str, ...], dict[str, bool]]] = {
+    ("seal", "place"): {},
+    ("seq", "n"): {},
+}
 
 INDEXES: Final[dict[tuple[str, ...], dict[str, bool]]] = {
     (TAKEN,): {"unique": True, "sparse": True},
@@ -138,6 +156,11 @@ def _record(record: Record) -> Document:
 def placeholder(revision: Revision, seq: int) -> Document:
     """What keeps a number for a revision until its transaction is over."""
     return {"_id": f"{revision.id}.open", TAKEN: seq, OPEN_SINCE: datetime.now(UTC)}
+
+
+def closed_placeholder(revision: str, seq: int) -> Document:
+    """What keeps the number of a revision that was removed."""
+    return {"_id": f"{revision}.open", TAKEN: seq}
 
 
 def is_head(document: Document) -> bool:

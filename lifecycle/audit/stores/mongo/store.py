@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -21,6 +22,7 @@ from lifecycle.audit.store import Entry, Feed, Page, Query
 from lifecycle.audit.stores.mongo.connecting import (
     apart,
     explaining,
+    limited,
     log_of,
     opened,
     printable,
@@ -30,6 +32,9 @@ from lifecycle.audit.stores.mongo.documents import (
     COLLECTION,
     INDEXES,
     INTENTS,
+    LAST_N,
+    LEAF_INDEXES,
+    LEAVES,
     REPLAYED,
     WHOLE,
     documents_of,
@@ -41,19 +46,22 @@ from lifecycle.audit.stores.mongo.documents import (
     revision_id,
     revision_of,
 )
+from lifecycle.audit.stores.mongo.ledger import MongoLedger
 from lifecycle.audit.stores.mongo.numbers import OPEN_SINCE, TAKEN, Numbers, is_duplicate
 from lifecycle.audit.stores.mongo.questions import filter_of, order
 from lifecycle.audit.stores.numbering import refuse_twins
 from lifecycle.audit.stores.texts import escaped, unescaped
+from lifecycle.audit.tracing import pages
 from lifecycle.errors import TablesMissing
 
 __all__ = ["MongoStore"]
 
 T = TypeVar("T")
 
+_INDEXED: Final = {COLLECTION: INDEXES, LEAVES: LEAF_INDEXES}
+
 _SCAN: Final = 500  # records fetched at a time
 _TRAIL: Final = 2_000
-_LAST_N: Final = 2**31 - 1
 _MOST_ALIVE: Final = timedelta(minutes=2)  # MongoDB ends a transaction after one, if not told else
 
 
@@ -75,6 +83,7 @@ class MongoStore:
         self._intents: Final[Collection[Any]] = log_of(self.database, INTENTS)
         self._numbers: Final = Numbers(self._log)
         self._checked = False
+        self._seconds: float | None = None
 
     def __repr__(self) -> str:
         return f"MongoStore({self.url!r})"
@@ -89,12 +98,42 @@ class MongoStore:
         """Whether it is gone with this process."""
         return False
 
-    def create_tables(self) -> None:
-        """Create the collection's indexes that are not there yet."""
-        for fields, options in INDEXES.items():
+    def create_tables(self) -> list[str]:
+        """Create the collections' indexes that are not there yet; returns them in words."""
+        missing = self._all_missing()
+        for name, fields in missing:
             keys = [(field, ASCENDING) for field in fields]
-            made = IndexModel(keys, **options)
-            self._asked(partial(self._log.create_indexes, [made]))
+            made = IndexModel(keys, **_INDEXED[name][fields])
+            self._asked(partial(log_of(self.database, name).create_indexes, [made]))
+        return [_words(*one) for one in missing]
+
+    def lacking(self) -> list[str]:
+        """What `create_tables` would create, in words."""
+        return [_words(*one) for one in self._all_missing()]
+
+    def _all_missing(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(name, fields) for name in _INDEXED for fields in self._missing(name)]
+
+    def _missing(self, name: str) -> list[tuple[str, ...]]:
+        indexes = self._asked(log_of(self.database, name).index_information)
+        there = {tuple(field for field, _ in index["key"]) for index in indexes.values()}
+        return [fields for fields in _INDEXED[name] if fields not in there]
+
+    @property
+    def ledger(self) -> MongoLedger:
+        """Where the evidence of this log is kept."""
+        return MongoLedger(self)
+
+    def within(self, seconds: float) -> MongoStore:
+        """The same store, where a question that takes longer raises ``QuestionTooSlow``.
+
+        The server is told to stop it. The store that was asked is not limited, and is the one to
+        close.
+        """
+        found = copy(self)
+        found._seconds = seconds
+        found._owns_client = False
+        return found
 
     def close(self) -> None:
         """Close the connections of a store that was given by its URL."""
@@ -269,19 +308,13 @@ class MongoStore:
         return heads
 
     def scan(self, query: Query) -> Iterator[Record]:
-        after: Position | None = None
-        while True:
-            page = self.page(query, after=after, limit=_SCAN, newest_first=False)
-            yield from page
-            if page.next is None:
-                return
-            after = page.next
+        return pages(self, query, newest_first=False, size=_SCAN)
 
     def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
         if limit < 1:
             raise ValueError(f"a feed of {limit} records is none; limit must be at least 1")
         there = None if after is None else Position(after.seq, after.n)
-        upto = Position(self._last_settled(), _LAST_N)
+        upto = Position(self._last_settled(), LAST_N)
         records = self.page(Query(upto=upto), after=there, limit=limit, newest_first=False).records
         return Feed(records, FeedPosition(0, *records[-1].position) if records else after)
 
@@ -328,9 +361,7 @@ class MongoStore:
             found = self._log.find_one(beyond, {"entity": 1}, sort=by_entity)
 
     def check(self) -> None:
-        indexes = self._asked(self._log.index_information)
-        there = {tuple(field for field, _ in index["key"]) for index in indexes.values()}
-        if not there.issuperset(INDEXES):
+        if self._missing(COLLECTION):
             raise TablesMissing(
                 f"the indexes of the audit collection {COLLECTION} are not all in {self.url}; "
                 f"create them with `lifecycle create-tables {self.url}` or "
@@ -346,4 +377,8 @@ class MongoStore:
 
     def _asked(self, question: Callable[[], T]) -> T:
         with explaining(self.database):
-            return apart(question)
+            return apart(lambda: limited(self._seconds, question))
+
+
+def _words(name: str, fields: tuple[str, ...]) -> str:
+    return f"index {', '.join(fields)} of {name}"

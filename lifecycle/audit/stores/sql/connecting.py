@@ -69,8 +69,18 @@ def cause(error: SQLAlchemyError) -> str:
 
 
 def is_missing_table(error: DBAPIError) -> bool:
-    """Whether a statement failed for want of a table: PostgreSQL, MySQL and MariaDB, SQLite."""
+    """Whether a statement failed for want of a table or a column of one.
+
+    As PostgreSQL, MySQL and MariaDB, and SQLite say it.
+    """
     driver = error.orig
     code = getattr(driver, "sqlstate", None) or getattr(driver, "pgcode", None)
     number = driver.args[0] if driver is not None and driver.args else None
-    return code == "42P01" or number == 1146 or "no such table" in str(driver)
+    said = str(driver)
+    return (
+        code in ("42P01", "42703")
+        or number in (1146, 1054)
+        or "no such table" in said
+        or "no such column" in said
+        or "has no column named" in said
+    )

@@ -1,14 +1,14 @@
-"""The evidence of a log in its own database: rows read exactly as they are, leaves, the chain."""
+"""The evidence of a log in its own database: leaves, the chain, holds, and what jobs look for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final
-from uuid import UUID
+from typing import Any
 
+from msgspec.json import encode as to_json
 from msgspec.structs import asdict, replace
 from sqlalchemy import (
     ARRAY,
@@ -23,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    false,
     func,
     insert,
     or_,
@@ -40,6 +39,7 @@ from lifecycle.audit.leaves import HEADER, Leaf, Row
 from lifecycle.audit.ledger import Hold, Revised
 from lifecycle.audit.records import FeedPosition
 from lifecycle.audit.store import Entry as Stored
+from lifecycle.audit.stores.sql.exactly import Reading, among
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.tables import AuditTables
 from lifecycle.audit.stores.texts import escaped, unescaped
@@ -49,66 +49,8 @@ __all__ = ["SqlLedger"]
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
-_FETCHED: Final = 5_000
-"""Records fetched at a time."""
 
-_ID, _AT, _GROUP, _HORIZON = 1, 2, 10, 11
-
-
-class _Reading:
-    """Statements that read rows exactly."""
-
-    def __init__(self, tables: AuditTables, feeding: Feeding) -> None:
-        self._tables, self._feeding = tables, feeding
-        self._raw_revision: Final = [type_coerce(one, NullType()) for one in tables.revision.c]
-        self._raw_change: Final = [type_coerce(one, NullType()) for one in tables.change.c]
-
-    def _revised(self, connection: Connection, condition: Sequence[Any], limit: int | None) -> Any:
-        statement = (
-            select(self._feeding.horizon, *self._raw_revision)
-            .select_from(self._tables.revision)
-            .where(*condition)
-            .order_by(*self._feeding.order)
-            .limit(limit)
-        )
-        for horizon, *row in connection.execute(statement):
-            yield Revised(horizon, _revision(row))
-
-    def _records(
-        self,
-        connection: Connection,
-        seqs: Sequence[int],
-        start: tuple[int, int] | None = None,
-        before: tuple[int, int] | None = None,
-    ) -> Iterator[Row]:
-        change = self._tables.change.c
-        wanted = frozenset(seqs)
-        statement = select(*self._raw_change).order_by(change.seq, change.n).limit(_FETCHED)
-        if before is not None:
-            last, n = before
-            statement = statement.where(or_(change.seq != last, change.n < n))
-        while wanted:
-            page = statement.where(_among(change.seq, wanted))
-            if start is not None:
-                first, n = start
-                page = page.where(or_(change.seq > first, change.n >= n))
-            rows: Sequence[Any] = connection.execute(page).all()
-            for row in rows:
-                if row[0] in wanted:
-                    yield tuple(row)
-            if len(rows) < _FETCHED:
-                return
-            reached, n = rows[-1][0], rows[-1][1]
-            start = reached, n + 1
-            wanted = frozenset(seq for seq in wanted if seq >= reached)
-
-    def _leaves(self, connection: Connection, condition: Any, limit: int | None) -> list[Leaf]:
-        leaf = self._tables.leaf
-        statement = select(leaf).where(condition).order_by(leaf.c.seal, leaf.c.place).limit(limit)
-        return [Leaf.stored(*row) for row in connection.execute(statement)]
-
-
-class SqlLedger(_Reading):
+class SqlLedger(Reading):
     """The `Ledger` of a `SqlStore`."""
 
     def __init__(
@@ -163,9 +105,9 @@ class SqlLedger(_Reading):
             return list(connection.scalars(statement))
 
     def revisions(self, seqs: Sequence[int]) -> dict[int, Revised]:
-        among = _among(self._tables.revision.c.seq, seqs)
+        wanted = [among(self._tables.revision.c.seq, seqs)]
         with self._transaction() as connection:
-            return _by_seq(self._revised(connection, [among], None))
+            return _by_seq(self._revised(connection, wanted, None))
 
     def records(
         self,
@@ -202,31 +144,39 @@ class SqlLedger(_Reading):
 
     def of_objects(self, entity: str, keys: Sequence[str]) -> list[Stored]:
         change = self._tables.change.c
-        # Read as they are, past the types: there are many, and few have anything escaped.
-        columns = [type_coerce(change[name], NullType()) for name in Stored._fields]
-        named = select(*columns).where(change.entity == entity)
+        moves = change.former_key.is_not(None)
+        # Read as they are, past the types: there are many, and few have anything escaped. Labels
+        # are not asked for, and former keys only where there are any.
+        names = ("seq", "n", "key", "operation", "changes", "format")
+        columns = [type_coerce(change[name], NullType()) for name in names]
         with self._transaction() as connection:
-            found = connection.execute(named.where(self._is_one_of(change.key, keys))).all()
-            places = {(row[0], row[1]) for row in found}
-            formerly = connection.execute(named.where(self._is_one_of(change.former_key, keys)))
-            rows: list[Any] = [*found, *(row for row in formerly if (row[0], row[1]) not in places)]
-        entries = [Stored(*row) for row in rows]
-        entries.sort(key=itemgetter(0, 1))
-        return [
-            entry
-            if "\ue000" not in f"{entry.key}{entry.former_key}"
-            else entry._replace(
-                key=unescaped(entry.key),
-                former_key=entry.former_key and unescaped(entry.former_key),
-            )
-            for entry in entries
+            moved = select(change.n).where(change.entity == entity, moves).limit(1)
+            is_moved = connection.execute(moved).first() is not None
+            if is_moved:
+                columns.append(type_coerce(change.former_key, NullType()))
+            named = select(*columns).where(change.entity == entity)
+            found = connection.execute(named.where(self._is_one_of(change.key, keys)))
+            rows: list[Any] = list(found.all())
+            if is_moved:
+                places = {(row[0], row[1]) for row in rows}
+                formerly = connection.execute(named.where(self._is_one_of(change.former_key, keys)))
+                rows += [row for row in formerly.all() if (row[0], row[1]) not in places]
+        entries = [
+            Stored(seq, n, key, former[0] if former else None, operation, None, changes, format)
+            for seq, n, key, operation, changes, format, *former in rows
         ]
+        entries.sort(key=itemgetter(0, 1))
+        return [entry if entry.key.isascii() else _unescaped(entry) for entry in entries]
 
     def _is_one_of(self, column: Column[Any], keys: Sequence[str]) -> ColumnElement[bool]:
-        if self._engine.dialect.name != "postgresql":
-            return column.in_(keys)
-        given = [escaped(key) for key in keys]  # as one value, not as so many
-        return type_coerce(column, Text()) == any_(bindparam(None, given, ARRAY(Text())))
+        """Whether a column holds one of some keys, which are sent as one value, not as so many."""
+        if self._engine.dialect.name == "postgresql":
+            given = [escaped(key) for key in keys]
+            return type_coerce(column, Text()) == any_(bindparam(None, given, ARRAY(Text())))
+        if self._engine.dialect.name == "sqlite":
+            text = to_json([escaped(key) for key in keys]).decode()
+            return column.in_(select(func.json_each(text).table_valued("value").c.value))
+        return column.in_(keys)
 
     def keys(self, entity: str, after: str | None, limit: int) -> list[str]:
         change = self._tables.change.c
@@ -234,7 +184,7 @@ class SqlLedger(_Reading):
         if after is not None:
             statement = statement.where(change.key > after)
         with self._transaction() as connection:
-            return list(connection.scalars(statement.order_by(change.key).limit(limit)))
+            return list(connection.scalars(statement.order_by(change.key).limit(limit)).all())
 
     def revisions_of(self, actor: str, after: int, limit: int) -> list[int]:
         revision = self._tables.revision.c
@@ -327,7 +277,7 @@ class SqlLedger(_Reading):
             return connection.execute(delete(hold).where(hold.c.number == number)).rowcount > 0
 
 
-class _Writer(_Reading):
+class _Writer(Reading):
     """The `LedgerWriter` of one transaction."""
 
     def __init__(
@@ -350,7 +300,7 @@ class _Writer(_Reading):
         return self._leaves(self._connection, self._tables.leaf.c.seq.in_(seqs), None)
 
     def revisions(self, seqs: Sequence[int]) -> dict[int, Revised]:
-        wanted = [_among(self._tables.revision.c.seq, seqs)]
+        wanted = [among(self._tables.revision.c.seq, seqs)]
         return _by_seq(self._revised(self._connection, wanted, None))
 
     def records(self, seqs: Sequence[int]) -> Iterator[Row]:
@@ -413,30 +363,10 @@ def _leaf_row(leaf: Leaf) -> Mapping[str, Any]:
     }
 
 
-def _among(column: Column[Any], seqs: Collection[int]) -> ColumnElement[bool]:
-    """A criterion that revisions with these numbers meet, and not many others."""
-    if not seqs:
-        return false()
-    lowest, highest = min(seqs), max(seqs)
-    if highest - lowest < 2 * len(seqs):
-        return column.between(lowest, highest)
-    return column.in_(seqs)
+def _unescaped(entry: Stored) -> Stored:
+    former_key = entry.former_key and unescaped(entry.former_key)
+    return entry._replace(key=unescaped(entry.key), former_key=former_key)
 
 
 def _by_seq(found: Iterator[Revised]) -> dict[int, Revised]:
     return {one.row[0]: one for one in found}
-
-
-def _revision(row: list[Any]) -> Row:
-    """A row with its ids and its time as texts; SQLite has them as such, and nothing is read in."""
-    row[_ID], row[_GROUP] = _id(row[_ID]), _id(row[_GROUP])
-    if isinstance(row[_AT], datetime):
-        at = row[_AT] if row[_AT].tzinfo is None else row[_AT].astimezone(UTC).replace(tzinfo=None)
-        row[_AT] = at.isoformat(" ", "microseconds")
-    return tuple(row)
-
-
-def _id(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.hex
-    return value.replace("-", "") if isinstance(value, str) and len(value) == 36 else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row
 
@@ -39,13 +39,17 @@ def change_row(seq: int | None, record: Record) -> tuple[Any, ...]:
         record.entity,
         record.key,
         record.former_key,
-        record.operation.value,
+        _OPERATIONS[record.operation],
         record.label,
         record.error,
         record.cause,
         dump(record.changes),
         record.format,
     )
+
+
+_OPERATIONS: Final = {one: one.value for one in Operation}
+"""Plain texts, as every driver takes them, without asking the enum for each."""
 
 
 def revision_of(row: Row[Any]) -> Revision:

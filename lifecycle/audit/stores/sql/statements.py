@@ -1,22 +1,26 @@
 """The questions to a store as SQL statements, each entered through an index.
 
 No statement counts everything, skips by offset or sorts more than it returns, with two exceptions
-the planners leave no way around: records of a time long past are found by walking there from the
-newest, and MySQL and MariaDB sort all records of an actor.
+the planners leave no way around: the places of all records of a time are sorted where `near` does
+not find enough of them (MySQL and MariaDB walk there from the newest instead), and MySQL and
+MariaDB sort all records of an actor.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     Column,
     ColumnElement,
     CompoundSelect,
     Select,
+    Subquery,
     and_,
     func,
     literal,
@@ -34,6 +38,8 @@ from lifecycle.changes import Operation
 __all__ = ["Statements"]
 
 _LAST_N: Final = 2**31 - 1
+_NEAR: Final = 4
+"""How many times as many records as a page holds are looked at before a time is looked up."""
 
 
 class Statements:
@@ -50,11 +56,61 @@ class Statements:
 
         Each arm finds its records first, and only those are merged, joined and sorted.
         """
+        if self._is_of_a_time(query):  # many may be sorted, so let their places be all that is
+            (arm,) = self._arms(query, after, newest_first)
+            arm = arm.where(*self._within(query))
+            found = _ordered(arm, newest_first).limit(limit).subquery()
+            return self._whole(found, newest_first).limit(limit)
         columns = [column for column in self._change.c if column.name not in ("seq", "n")]
         found = self._found(query, columns, after, limit, newest_first).subquery()
         joined = found.join(self._revision, found.c.seq == self._revision.c.seq)
         both = [*self._revision.c, found.c.n, *(found.c[column.name] for column in columns)]
         return _ordered(select(*both).select_from(joined), newest_first).limit(limit)
+
+    def near(
+        self, query: Query, after: Position | None, limit: int, newest_first: bool
+    ) -> Select[Any] | None:
+        """What of a page is among the nearest records; if that is all of it, it is the page.
+
+        ``None`` where no time is asked for, or something else finds the records anyway.
+        """
+        if not self._is_of_a_time(query):
+            return None
+        nearest = replace(query, operation=None, since=None, until=None)
+        found = self._found(nearest, [], after, _NEAR * limit, newest_first).subquery()
+        # With a limit of its own, so that no planner begins with the times instead.
+        looked_at = self._whole(found, newest_first).limit(_NEAR * limit).subquery()
+        statement = select(looked_at)
+        if query.operation is not None:
+            operation = Operation(query.operation).value
+            statement = statement.where(looked_at.c.operation == operation)
+        if query.since is not None:
+            statement = statement.where(looked_at.c.at >= query.since)
+        if query.until is not None:
+            statement = statement.where(looked_at.c.at < query.until)
+        return _ordered(statement, newest_first).limit(limit)
+
+    def _within(self, query: Query) -> list[ColumnElement[bool]]:
+        """Between which places of the order a time lies: nothing is walked past to get there."""
+        revision, change = self._revision.c, self._change.c
+        # Materialised, for else PostgreSQL walks to the edges, too.
+        times = _materialized(select(revision.seq).where(*self._timed(query)).cte("of_time"))
+        both = select(func.min(times.c.seq).label("low"), func.max(times.c.seq).label("high"))
+        edges = _materialized(both.cte("edges"))
+        low, high = (select(column).scalar_subquery() for column in (edges.c.low, edges.c.high))
+        return [seq.between(low, high) for seq in (change.seq, revision.seq)]
+
+    def _whole(self, found: Subquery, newest_first: bool) -> Select[Any]:
+        """The columns of both tables for places that were found."""
+        change, revision = self._change, self._revision
+        columns = [column for column in change.c if column.name != "seq"]
+        here = and_(change.c.seq == found.c.seq, change.c.n == found.c.n)
+        joined = found.join(change, here).join(revision, revision.c.seq == found.c.seq)
+        return _ordered(select(*revision.c, *columns).select_from(joined), newest_first)
+
+    def _is_of_a_time(self, query: Query) -> bool:
+        by_another = query.key is not None or bool(self._named(query))
+        return bool(self._timed(query)) and not by_another and not self._is_mysql
 
     def trail(
         self, query: Query, after: Position | None, limit: int, newest_first: bool
@@ -189,6 +245,10 @@ class Statements:
         if newest_first:
             return and_(seq <= position.seq, or_(seq < position.seq, n < position.n))
         return and_(seq >= position.seq, or_(seq > position.seq, n > position.n))
+
+
+def _materialized(cte: CTE) -> CTE:
+    return cte.prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 def _ordered(statement: Select[Any], newest_first: bool) -> Select[Any]:

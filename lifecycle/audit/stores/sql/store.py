@@ -39,7 +39,9 @@ from lifecycle.audit.stores.sql.limiting import limited
 from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
+from lifecycle.audit.stores.sql.upgrading import complete, lacking
 from lifecycle.audit.stores.sql.writing import insert_rows
+from lifecycle.audit.tracing import pages
 from lifecycle.errors import ConfigurationError, StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["SqlStore"]
@@ -100,10 +102,21 @@ class SqlStore:
             return True
         return _without_driver(theirs.url) == _without_driver(own.url) and not self.in_memory
 
-    def create_tables(self) -> None:
-        """Create the tables that are not there yet; a schema must exist already."""
+    def create_tables(self) -> list[str]:
+        """Create the tables that are not there yet; a schema must exist already.
+
+        Of tables that an older release made, the columns and indexes that it did not know, too. An
+        index of a large log takes a while, in which nothing is written to it. Returns what was
+        created, in words.
+        """
         with self._transaction() as connection:
-            self.metadata.create_all(connection)
+            return complete(connection, self.tables)
+
+    def lacking(self) -> list[str]:
+        """What `create_tables` would create, in words."""
+        self._refuse_missing_file()
+        with self._transaction() as connection:
+            return lacking(connection, self.tables)
 
     @property
     def ledger(self) -> SqlLedger:
@@ -210,20 +223,17 @@ class SqlStore:
     ) -> Page:
         if limit < 1:
             raise ValueError(f"a page of {limit} records is none; limit must be at least 1")
-        statement = self._statements.page(query, after, limit + 1, newest_first)
+        asked = (query, after, limit + 1, newest_first)
+        near = self._statements.near(*asked)
         with self._transaction() as connection:
-            rows = connection.execute(statement).all()
+            rows = [] if near is None else connection.execute(near).all()
+            if len(rows) <= limit:
+                rows = connection.execute(self._statements.page(*asked)).all()
         found = records_of(rows[:limit])
         return Page(found, found[-1].position if len(rows) > limit else None)
 
     def scan(self, query: Query) -> Iterator[Record]:
-        after: Position | None = None
-        while True:
-            page = self.page(query, after=after, limit=_SCAN, newest_first=False)
-            yield from page
-            if page.next is None:
-                return
-            after = page.next
+        return pages(self, query, newest_first=False, size=_SCAN)
 
     def feed(self, after: FeedPosition | None = None, *, limit: int = 500) -> Feed:
         if limit < 1:
@@ -331,7 +341,8 @@ class SqlStore:
                 raise
             names = " and ".join(table.fullname for table in self.metadata.sorted_tables)
             raise TablesMissing(
-                f"the audit tables {names} are not all in {self.url}: {cause(error)}; "
+                f"the audit tables {names} are not all in {self.url}, or lack what they have "
+                f"today: {cause(error)}; "
                 f"{self._next_step}"
             ) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain, compress
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Table, insert
@@ -19,7 +19,7 @@ _COPIED: Final = 8
 _PLACEHOLDERS: Final = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_rows(connection: Connection, table: Table, rows: list[tuple[Any, ...]]) -> None:
     """Insert rows of numbers and texts, which have a value for every column, in its order.
 
     In one statement in the connection's transaction: on PostgreSQL with psycopg a COPY, which
@@ -44,17 +44,17 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
         )
 
 
-def _sendable(table: Table, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _sendable(table: Table, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows with their texts as the types of their columns have them sent."""
-    exact = [place for place, one in enumerate(table.columns) if isinstance(one.type, ExactText)]
-    sent = []
-    for row in rows:
-        for place in exact:
-            value = row[place]
-            if value is not None and not value.isprintable():
-                row = (*row[:place], escaped(value), *row[place + 1 :])
-        sent.append(row)
-    return sent
+    exact = [isinstance(column.type, ExactText) for column in table.columns]
+    columns = list(zip(*rows, strict=True))
+    texts = chain.from_iterable(compress(columns, exact))
+    if "".join(filter(None, texts)).isprintable():  # as a rule; what is escaped is not
+        return rows
+    for place, values in enumerate(columns):
+        if exact[place]:
+            columns[place] = tuple(value and escaped(value) for value in values)
+    return list(zip(*columns, strict=True))
 
 
 def _names(table: Table, dialect: Dialect) -> tuple[str, str]:
