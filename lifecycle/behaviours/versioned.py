@@ -1,0 +1,45 @@
+"""`versioned`: an object is written only if nobody else has written it since it was loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from lifecycle.bundles import Behaviour, declare
+from lifecycle.errors import ConfigurationError
+from lifecycle.versioning import versioned_by
+
+__all__ = ["versioned"]
+
+C = TypeVar("C", bound=type)
+
+
+@overload
+def versioned(cls: C, /) -> C: ...
+@overload
+def versioned(*, field: str = "version") -> Callable[[C], C]: ...
+def versioned(cls: Any = None, /, *, field: str = "version") -> Any:
+    """Count the versions of an object in a number field, and refuse to write over another's.
+
+    A new object has version 1, and each change adds one. A flush or save of an object that somebody
+    else has changed or deleted since it was loaded raises ``StaleVersion`` and writes nothing of
+    it: load it again. For SQLAlchemy this is its own ``version_id_col``, set on the mapper when the
+    model is first looked at (one that the mapping has already stays), and the error is its
+    ``StaleDataError`` as well; a DELETE of a stale object is refused too. A document is saved under
+    the condition that its version is the one it was loaded with; to delete it asks for none.
+    Neither costs a query. Bulk statements, ``Document.update`` and ``modify`` leave the version as
+    it is.
+
+    Raises ``ConfigurationError`` for a field the model does not have.
+    """
+    if cls is not None:
+        return versioned()(cls)
+    if not isinstance(field, str) or not field:
+        raise ConfigurationError(f"@versioned(field={field!r}): give the name of a field")
+
+    def decorator(decorated: C) -> C:
+        declare(decorated, Behaviour("versioned", "", {"field": field}, frozenset({field})))
+        versioned_by(decorated, field)
+        return decorated
+
+    return decorator
