@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, inspect
+from starlette.testclient import TestClient
 
 import lifecycle
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.changes import Change, ChangeSet, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.cli.commands import lifecycle as command
+from lifecycle.cli.serving import pages
 from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.testing.store_contract import a_revision, append
 
@@ -255,10 +257,31 @@ def test_a_url_where_no_log_can_be_is_a_wrong_call(
     assert "s3cret" not in result.stderr
 
 
-@pytest.mark.parametrize("command", ["create-tables", "ui"])
-def test_every_command_calls_the_place_of_the_log_by_the_same_name(run: Run, command: str) -> None:
-    """URL, in the usage and in the text."""
-    assert f"Usage: lifecycle {command} [OPTIONS] URL" in run(command, "--help").output
+@pytest.mark.parametrize(("command", "place"), [("create-tables", "URL"), ("ui", "[URL]")])
+def test_every_command_calls_the_place_of_the_log_by_the_same_name(
+    run: Run, command: str, place: str
+) -> None:
+    """URL, in the usage and in the text; in brackets where an application can be given instead."""
+    assert f"Usage: lifecycle {command} [OPTIONS] {place}\n" in run(command, "--help").output
+
+
+def test_restoring_from_the_pages_needs_the_application(run: Run, store: SqlStore) -> None:
+    """Its models know how."""
+    result = run("ui", store.url, "--restore")
+    assert result.exit_code == 2
+    assert "give --app without a URL" in " ".join(result.stderr.split())
+
+
+def test_pages_of_an_application_put_back_only_when_told_to(tmp_path: Path) -> None:
+    """Only where that was asked for."""
+    application = lifecycle.Lifecycle(store=f"sqlite:///{tmp_path}/app.db")
+    application.create_tables()
+    for restore in (False, True):
+        app = pages(application, local_only=True, restore=restore)
+        with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 5)) as client:
+            path = "/r/01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11.0/undo"
+            assert ("put nothing back" in client.get(path).text) is not restore
+    application.store.engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_a_busy_port_is_told(run: Run, store: SqlStore) -> None:

@@ -76,6 +76,20 @@ def test_seal_prints_a_checkpoint_to_keep(store: SqlStore, run: Run, tmp_path: P
     assert json.loads(run("seal", store.url, "--json").stdout)["records"] == 0
 
 
+def test_verify_leaves_its_verdict_in_the_log_when_asked(store: SqlStore, run: Run) -> None:
+    """Who asked, and what was found; the next seal covers it."""
+    run("seal", store.url)
+    assert run("verify", store.url).exit_code == 0
+    assert store.page(Query(entity="lifecycle.Verification")).records == ()
+    assert run("verify", store.url, "--record", "--by", "cron").exit_code == 0
+    [record] = store.page(Query(entity="lifecycle.Verification")).records
+    assert (record.actor, record.label) == ("cron", "intact")
+    found = {name: getattr(record.changes.get(name), "new", None) for name in record.changes}
+    assert (found["intact"], found["found"], found["records"]) == (True, 0, 6)
+    assert json.loads(run("seal", store.url, "--json").stdout)["records"] == 1
+    assert run("verify", store.url).exit_code == 0
+
+
 def test_verify_exits_with_3_when_something_was_altered(store: SqlStore, run: Run) -> None:
     """And names it, with what could steer a terminal escaped."""
     run("seal", store.url)
@@ -122,7 +136,7 @@ def test_erase_asks_first(store: SqlStore, run: Run) -> None:
     [entry] = store.ledger.entries()
     assert (entry.kind, entry.actor, entry.reason) == ("erase", "dpo", "request")
     assert json.loads(run("erase", store.url, "--actor", "eve", "--yes", "--json").stdout) == {
-        "matched": 1, "rows": 1, "values": 2, "dry_run": False,
+        "matched": 1, "rows": 1, "values": 2, "dry_run": False, "pending": 0,
     }  # fmt: skip
 
 
@@ -136,6 +150,79 @@ def test_prune_removes_old_records(store: SqlStore, run: Run) -> None:
     assert done.stdout == "4 records and 0 revisions were removed.\n"
     assert len(list(store.scan(Query()))) == 2
     assert run("prune", store.url, "--older-than", "1h", "--yes").exit_code == 0
+
+
+def test_an_object_is_erased_and_handed_out_under_the_keys_it_had(
+    store: SqlStore, run: Run, tmp_path: Path
+) -> None:
+    """By its present key, without the application."""
+    append(store, a_revision(), {"key": "3", "former_key": "2"})
+    file = tmp_path / "ann.jsonl"
+    handed = run("export-subject", store.url, file, "--object", "shop.Order", "3", "--actor", "eve")
+    assert handed.exit_code == 0
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [one["key"] for one in found] == ["2", "1", "2", "2", "3"]
+    assert found[1]["actor"] == "eve"
+    assert run("export-subject", store.url, file).exit_code == 1
+
+    done = run("erase", store.url, "--entity", "shop.Order", "--key", "3", "--yes", "--json")
+    assert json.loads(done.stdout)["rows"] == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hold", "{}", "--entity", "shop.Ordre"],
+        ["erase", "{}", "--entity", "shop.Ordre", "--key", "2", "--yes"],
+        ["export-subject", "{}", "-", "--object", "shop.Ordre", "2"],
+    ],
+)
+def test_a_name_that_nothing_has_is_refused(
+    store: SqlStore, run: Run, arguments: list[str]
+) -> None:
+    """So that a slip in writing does not hold, erase or hand out nothing."""
+    result = run(*(one.format(store.url) for one in arguments))
+    assert result.exit_code == 1
+    assert "did you mean shop.Order?" in result.stderr
+    assert store.ledger.holds() == []
+    pruned = run("prune", store.url, "--entity", "shop.Ordre", "--keep", "1", "--yes")
+    assert pruned.exit_code == 0  # a job goes on when there is nothing left
+    assert "there are records of: shop.Order" in pruned.stderr
+
+
+@pytest.mark.parametrize("age", ["99999999999y", "99999999h"])
+def test_an_age_before_all_time_is_refused(store: SqlStore, run: Run, age: str) -> None:
+    """In a line."""
+    result = run("prune", store.url, "--older-than", age, "--yes")
+    assert result.exit_code in (1, 2)
+    assert "Error: " in result.stderr
+
+
+def test_a_file_that_is_no_text_is_named(store: SqlStore, run: Run, tmp_path: Path) -> None:
+    """As the key to sign with, and as checkpoints."""
+    file = tmp_path / "audit.key"
+    file.write_bytes(b"\xfb\xff")
+    assert run("seal", store.url).exit_code == 0
+    for arguments in (["seal", "--key-file"], ["verify", "--checkpoint"]):
+        result = run(arguments[0], store.url, arguments[1], file)
+        assert result.exit_code == 1
+        assert "audit.key cannot be read as text" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "then"),
+    [
+        ("undo", "--field", "--dry-run"),
+        ("restore", "--field", "--dry-run"),
+        ("erase", "--entity", "--dry-run"),
+        ("prune", "--older-than", "--dry-run"),
+        ("seal", "--by", "--app"),
+    ],
+)
+def test_help_names_what_before_how(run: Run, name: str, first: str, then: str) -> None:
+    """The options of a command before those that all have."""
+    options = run(name, "--help").stdout.partition("Options:")[2]
+    assert -1 < options.find(first) < options.find(then) < options.find("--help")
 
 
 def test_holds_are_set_listed_and_released(store: SqlStore, run: Run) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.orm import close_all_sessions
 
+from lifecycle.cli import exporting
 from lifecycle.cli.commands import lifecycle as command
 from lifecycle.cli.logs import FOUND
 
@@ -98,6 +100,8 @@ def test_history_is_of_an_object_a_model_or_all_with_filters_composed(run: Run) 
     assert ids(run, "--actor", "bob", "--field", "total") == everything[:1]
     assert ids(run, "--request", "r7", "--since", "2020-01-01T00:00") == everything[:1]
     assert lines(run("history", "cli.Line", "--store", URL, "--json"))[0]["entity"] == "cli.Line"
+    assert "update cli.Order 1  bob" in run("history", URL).output
+    assert "update  bob" in run("history", URL, "cli.Order", "1").output
     assert run("history", URL, "--until", "2020-01-01").exit_code == 1
     assert "is no time" in run("history", URL, "--since", "soon").output
 
@@ -147,6 +151,11 @@ def test_blame_tells_who_set_each_field(run: Run) -> None:
     assert told == {"id": "ann", "total": "bob", "note": "ann"}
     values = lines(run("blame", URL, "cli.Order", 1, "total", "--json"))
     assert [(one["value"], one["who"]) for one in values] == [(2, "bob"), (1, "ann")]
+    none = run("blame", URL, "cli.Order", 1, "fax")
+    assert (none.exit_code, none.output) == (
+        1,
+        f"Error: no record of cli.Order 1 tells of a field 'fax' in {URL}\n",
+    )
 
 
 def test_as_of_shows_an_object_with_what_it_led_to(run: Run) -> None:
@@ -187,16 +196,38 @@ def test_export_writes_json_lines_and_harmless_csv(run: Run, tmp_path: Path) -> 
     assert (second["actor"], json.loads(second["changes"])) == ("bob", {"total": [1, 2]})
 
 
-def test_export_to_parquet_needs_its_extra(run: Run) -> None:
-    """It is written where pyarrow is installed, and named where it is not."""
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_export_to_a_full_disk_says_so(run: Run) -> None:
+    """In a line."""
+    result = run("export", URL, "/dev/full")
+    assert result.exit_code == 1
+    assert result.output == "Error: /dev/full cannot be written: No space left on device\n"
+
+
+def test_export_writes_parquet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With times as times, every other column as text, in row groups; never to the output."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
+    monkeypatch.setattr(exporting, "_CHUNK", 2)
+    assert run("export", URL, "all.parquet").exit_code == 0
+    file = parquet.ParquetFile("all.parquet")
+    assert (file.metadata.num_rows, file.metadata.num_row_groups) == (3, 2)
+    rows = file.read().to_pylist()
+    assert [one["id"] for one in rows] == ids(run)[::-1]
+    assert rows[0]["at"] == datetime.fromisoformat(lines(run("tail", URL, "--json"))[0]["at"])
+    assert (rows[2]["actor"], json.loads(rows[2]["changes"])) == ("bob", {"total": [1, 2]})
+    assert rows[2]["reason"] is None
+    assert run("export", URL, "-", "--format", "parquet").exit_code == 2
+    assert "0 records" in run("export", URL, "none.parquet", "--actor", "nobody").output
+    assert parquet.read_table("none.parquet").num_rows == 0
+
+
+def test_export_to_parquet_names_its_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pyarrow is not installed; no file is left."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("export", URL, "all.parquet")
-    try:
-        import pyarrow.parquet as parquet
-    except ModuleNotFoundError:
-        assert result.exit_code == 1
-        assert "lifecycle-audit[parquet]" in result.output
-    else:
-        assert parquet.read_table("all.parquet").num_rows == 3
+    assert result.exit_code == 1
+    assert "lifecycle-audit[parquet]" in result.output
+    assert not Path("all.parquet").exists()
 
 
 def test_undo_shows_what_it_would_do_and_does_it_when_told(run: Run, application: Any) -> None:
@@ -206,7 +237,8 @@ def test_undo_shows_what_it_would_do_and_does_it_when_told(run: Run, application
     dry = run("undo", *app, change, "--dry-run")
     assert (dry.exit_code, len(ids(run))) == (0, 3)
     assert "update cli.Order 1\ttotal\t2\t1" in dry.output
-    assert run("undo", *app, change).exit_code == 1  # nobody answers
+    unanswered = run("undo", *app, change)
+    assert (unanswered.exit_code, "give --yes" in unanswered.output) == (2, True)
     done = run("undo", *app, change, "--yes", "--actor", "cli")
     assert done.exit_code == 0, done.output
     assert "Done, as revision" in done.output
@@ -219,6 +251,27 @@ def test_undo_shows_what_it_would_do_and_does_it_when_told(run: Run, application
     assert refused.exit_code == 1
     assert "total was changed again since" in refused.output
     assert "it takes your application" in run("undo", URL, change).output
+
+
+def test_undo_tells_scripts_what_it_did(run: Run, application: Any) -> None:
+    """As one JSON object, with what is in the way if something is."""
+    app = ("--app", "cli_shop:lifecycle", "--json")
+    change = ids(run)[0]
+    (dry,) = lines(run("undo", *app, change, "--dry-run"))
+    assert [(one["entity"], one["changes"]) for one in dry["steps"]] == [
+        ("cli.Order", {"total": [2, 1]})
+    ]
+    assert (dry["conflicts"], dry["revisions"]) == ([], [])
+    (done,) = lines(run("undo", *app, change, "--yes"))
+    assert ids(run)[0].startswith(done["revisions"][0])
+    (again,) = lines(run("undo", *app, change))
+    assert (again["steps"], again["revisions"]) == ([], [])
+    with application.Session.begin() as session:
+        session.get(application.CliOrder, 1).total = 9
+    refused = run("undo", *app, change, "--yes")
+    assert refused.exit_code == 1
+    (conflict,) = json.loads(refused.stdout)["conflicts"]
+    assert (conflict["kind"], conflict["field"]) == ("changed", "total")
 
 
 def test_restore_goes_to_a_version_and_brings_back_what_is_gone(run: Run, application: Any) -> None:

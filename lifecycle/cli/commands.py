@@ -1,29 +1,40 @@
 """The commands: what each takes, does and answers.
 
 They exit with 0 when it was done, 1 when it failed or nothing was found, 2 when they were called
-in a wrong way, and 3 when `verify` or `lint` found something, or `diff --exit-code` differences.
+in a wrong way, and 3 when `verify`, `lint` or `check-references` found something, or `diff
+--exit-code` differences; after Ctrl-C with 130, and with 141 when the output is not read to its
+end.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 import lifecycle as package
 from lifecycle.audit.stores.opening import DatabaseStore
-from lifecycle.cli.exporting import export
+from lifecycle.cli.describing import describe
+from lifecycle.cli.ending import Ending
+from lifecycle.cli.exporting import export, export_subject
 from lifecycle.cli.keeping import erase, hold, prune
 from lifecycle.cli.linting import lint
-from lifecycle.cli.logs import store_at, told
+from lifecycle.cli.logs import an_application, store_at, the_store, told, url
+from lifecycle.cli.migrating import migrations
 from lifecycle.cli.proving import seal, verify
 from lifecycle.cli.reading import reading
 from lifecycle.cli.reconciling import reconcile
+from lifecycle.cli.referring import check_references
 from lifecycle.cli.restoring import restoring
 from lifecycle.cli.serving import is_loopback, listener, pages, serve
+from lifecycle.cli.streaming import streaming
+from lifecycle.cli.watching import watch
 
 __all__ = ["lifecycle"]
 
 
 @click.group(
+    cls=Ending,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
@@ -33,6 +44,15 @@ Examples:
   lifecycle ui postgresql+psycopg://reader@db/audit
   lifecycle seal sqlite:///app.db
   lifecycle verify sqlite:///app.db
+
+\b
+Exit codes:
+  0    done
+  1    failed, or nothing was found
+  2    called in a wrong way
+  3    verify, lint, reconcile or diff --exit-code found something
+  130  interrupted by Ctrl-C
+  141  the output was not read to its end, as by head
 
 A URL is written as SQLAlchemy does: dialect+driver://user:password@host:port/database, or as
 MongoDB does: mongodb://user:password@host:port/database.""",
@@ -44,23 +64,31 @@ def lifecycle() -> None:
 
 @lifecycle.command(
     "create-tables",
-    short_help="Create the audit tables that are missing.",
+    short_help="Create what is missing of the audit tables.",
     epilog="""\b
 Examples:
   lifecycle create-tables sqlite:///app.db
+  lifecycle create-tables sqlite:///app.db --dry-run
   lifecycle create-tables mysql+pymysql://root@127.0.0.1/shop
   lifecycle create-tables mongodb://127.0.0.1/shop""",
 )
 @click.argument("store", metavar="URL", callback=store_at)
-def create_tables(store: DatabaseStore) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what it would create, and no more.")
+def create_tables(store: DatabaseStore, dry_run: bool) -> None:
     """Create the audit tables that are missing in the database at URL; in MongoDB the indexes.
 
-    Tables that are there stay as they are. An application that uses Alembic lets it create them
-    instead, from Lifecycle.metadata.
+    Tables that an older release made get the columns and indexes that it did not know; what is in
+    them stays as it is. An index of a large log takes a while, in which nothing is written to it.
+    An application that uses Alembic lets it create them instead, from Lifecycle.metadata.
     """
     with told():
-        store.create_tables()
-    click.echo(f"The audit tables are in {store.url}.")
+        missing = store.lacking() if dry_run else store.create_tables()
+    for one in missing:
+        click.echo(f"{'missing' if dry_run else 'created'}: {one}")
+    if dry_run:
+        click.echo(f"{len(missing) or 'nothing'} to create in {store.url}")
+    else:
+        click.echo(f"The audit tables are in {store.url}.")
 
 
 @lifecycle.command(
@@ -68,9 +96,11 @@ def create_tables(store: DatabaseStore) -> None:
     epilog="""\b
 Examples:
   lifecycle ui sqlite:///app.db
-  lifecycle ui postgresql+psycopg://reader@db/audit --port 9000""",
+  lifecycle ui postgresql+psycopg://reader@db/audit --port 9000
+  lifecycle ui --app shop.main:lifecycle --restore""",
 )
-@click.argument("store", metavar="URL", callback=store_at)
+@click.argument("store", metavar="[URL]", required=False, callback=url)
+@an_application
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(
     "--port",
@@ -79,27 +109,54 @@ Examples:
     show_default=True,
     help="The port to listen at; 0 for any that is free.",
 )
-def ui(store: DatabaseStore, host: str, port: int) -> None:
-    """Serve the history pages of the log at URL until Ctrl-C.
+@click.option(
+    "--restore",
+    is_flag=True,
+    help="Let whoever uses this machine put things back from the pages; needs --app.",
+)
+def ui(store: Any, app: Any, host: str, port: int, restore: bool) -> None:
+    """Serve the history pages of a log, by its URL or its application, until Ctrl-C.
 
     At the default host only this machine is answered. At any other, everyone who can reach it
     sees the whole history: to let only some people in, mount audit_ui.create_app(…, access=…) in
     your application instead.
     """
-    with told():
-        store.check()
     local_only = is_loopback(host)
-    app = pages(store, local_only=local_only)
+    if restore and (app is None or store is not None or not local_only):
+        raise click.UsageError(
+            "--restore needs the application's models and this machine alone: give --app without "
+            "a URL, and leave --host as it is"
+        )
+    with told():
+        log = the_store(store, app)
+    site = pages(app if store is None else log, local_only=local_only, restore=restore)
     with listener(host, port) as socket:
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"The history is at http://{shown}:{socket.getsockname()[1]}/ (Ctrl-C ends it)")
         if not local_only:
             click.echo(f"Everyone who can reach {host} sees the whole history.", err=True)
-        serve(app, socket)
+        serve(site, socket)
     click.echo("Ended.")
 
 
-_ALL = (*reading, *restoring, export, erase, hold, lint, prune, reconcile, seal, verify)
+_ALL = (
+    *reading,
+    *streaming,
+    *restoring,
+    check_references,
+    describe,
+    export,
+    export_subject,
+    erase,
+    hold,
+    lint,
+    migrations,
+    prune,
+    reconcile,
+    seal,
+    verify,
+    watch,
+)
 
 for _command in _ALL:
     lifecycle.add_command(_command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +12,11 @@ import msgspec
 from lifecycle.audit.ledger import Hold, ledger_of
 from lifecycle.audit.privacy import erase as erase_values
 from lifecycle.audit.privacy import hold as hold_records
+from lifecycle.audit.privacy import keys_of
 from lifecycle.audit.privacy import prune as prune_log
-from lifecycle.cli.logs import a_log, as_lines, counting, the_store, told
+from lifecycle.cli.logs import a_log, agreed, as_lines, counting, the_store, told
 from lifecycle.cli.proving import key_in, signing_key
+from lifecycle.cli.reaching import Log
 from lifecycle.context import acting
 
 __all__ = ["erase", "hold", "prune"]
@@ -35,30 +36,27 @@ class _Age(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
         if found is None:
             self.fail(f"{value!r} is no age: write 12h, 90d, 52w or 7y", parameter, context)
         number, unit = int(found[1]), found[2]
-        if unit == "y":
-            return timedelta(days=366 * number)
-        return timedelta(**{_UNITS[unit]: number})
+        try:
+            if unit == "y":
+                return timedelta(days=366 * number)
+            return timedelta(**{_UNITS[unit]: number})
+        except OverflowError:
+            self.fail(f"{value!r} is too long ago", parameter, context)
 
 
 def _acts(command: Any) -> Any:
     """What a command that removes for good asks for."""
-    for option in (
-        click.option("--reason", help="Why, for the chain of seals."),
-        click.option("--by", help="Who does it, for the chain of seals."),
-        click.option("--yes", is_flag=True, help="Do not ask."),
+    options = (
         click.option("--dry-run", is_flag=True, help="Say what it would do, and change nothing."),
-    ):
-        command = option(command)
-    return signing_key(command)
-
-
-def _agreed(question: str, yes: bool, dry_run: bool) -> None:
-    """Ask before something is gone for good."""
-    if yes or dry_run:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("this cannot be taken back, and nobody is there to ask: give --yes")
-    click.confirm(question, abort=True, err=True)
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--by", help="Who does it, for the chain of seals."),
+        click.option("--reason", help="Why, for the chain of seals."),
+        signing_key,
+        a_log,
+    )
+    for decorate in reversed(options):  # help names them in this order
+        command = decorate(command)
+    return command
 
 
 @click.command(
@@ -70,15 +68,14 @@ Examples:
   lifecycle erase sqlite:///app.db --entity shop.User --field phone
   lifecycle erase sqlite:///app.db --actor ann
 
-An object whose key was changed is erased under the keys you give: repeat --key.""",
+An object whose key was changed is erased under the keys it had before, too.""",
 )
-@a_log
-@_acts
 @click.option("--actor", help="Erase who did it, and why, of all that this actor did.")
 @click.option("--entity", help="The model whose values are erased.")
 @click.option("--key", "keys", multiple=True, help="Only of the object with this key.")
 @click.option("--field", "fields", multiple=True, help="Only of this field.")
 @click.option("--with-keys", is_flag=True, help="The keys themselves, too.")
+@_acts
 def erase(
     store: Any,
     app: Any,
@@ -99,9 +96,12 @@ def erase(
     The values cannot be had back, nor guessed from what is left. The application's own tables are
     not touched.
     """
-    _agreed("The values will be gone from the log for good. Erase them?", yes, dry_run)
+    agreed("The values will be gone from the log for good. Erase them?", yes or dry_run)
     with told():
         log = the_store(store, app)
+        if entity is not None:
+            Log(log, app).history.refuse_unknown(entity)
+            keys = tuple({each for one in keys for each in keys_of(log, entity, one)})
         with counting("erased") as progress, acting(by, reason=reason):
             done = erase_values(
                 log,
@@ -119,6 +119,12 @@ def erase(
     else:
         words = f"{done.values} values of {done.rows} rows of the log were erased."
     as_lines(done, json, words)
+    if done.pending:
+        click.echo(
+            f"{done.pending} writes of documents that have such values are announced and not "
+            "recorded yet: run `lifecycle reconcile`, and erase again.",
+            err=True,
+        )
 
 
 @click.command(
@@ -129,11 +135,10 @@ Examples:
   lifecycle prune sqlite:///app.db --older-than 90d --entity shop.Cart --yes
   lifecycle prune sqlite:///app.db --entity shop.Price --keep 100 --yes""",
 )
-@a_log
-@_acts
 @click.option("--older-than", type=_Age(), help="Remove what is older: 12h, 90d, 52w, 7y.")
 @click.option("--keep", type=click.IntRange(min=1), help="Keep so many records of each object.")
 @click.option("--entity", help="Only of this model.")
+@_acts
 def prune(
     store: Any,
     app: Any,
@@ -151,9 +156,11 @@ def prune(
 
     Removed in short transactions. What was sealed leaves its digest, so that the rest verifies.
     """
-    _agreed("The records will be gone for good. Remove them?", yes, dry_run)
+    agreed("The records will be gone for good. Remove them?", yes or dry_run)
     with told():
         log = the_store(store, app)
+        if entity is not None and entity not in log.entities():
+            click.echo(Log(log).nothing_found(entity, None), err=True)
         with counting("pruned") as progress, acting(by, reason=reason):
             done = prune_log(
                 log,
@@ -179,13 +186,13 @@ Examples:
   lifecycle hold sqlite:///app.db --actor ann
   lifecycle hold sqlite:///app.db --release 3""",
 )
-@a_log
 @click.option("--entity", help="Hold the records of this model.")
 @click.option("--key", help="Only of the object with this key.")
 @click.option("--actor", help="Hold what this actor did.")
 @click.option("--reason", help="Why.")
 @click.option("--by", help="Who sets it.")
 @click.option("--release", type=int, metavar="NUMBER", help="Take the hold of this number away.")
+@a_log
 def hold(
     store: Any,
     app: Any,
@@ -205,6 +212,8 @@ def hold(
                 raise click.ClickException(f"there is no hold {release}")
             as_lines({"released": release}, json, f"Hold {release} is released.")
         elif entity or actor or key:
+            if entity:
+                Log(log, app).history.refuse_unknown(entity)
             with acting(by):
                 made = hold_records(log, entity=entity, key=key, actor=actor, reason=reason)
             as_lines(made, json, _words(made))

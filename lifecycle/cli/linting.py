@@ -26,7 +26,8 @@ Exits with 0 when there is nothing to say, 3 when there is.""",
 def lint(app: Any, json: bool, ignore: tuple[str, ...]) -> None:
     """Look at an application's models for what the log would miss, or tell too much of.
 
-    The rules: secret (values that look secret and are not masked), mutable (JSON columns whose
+    The rules: secret (values that look secret and are not masked, in JSON too, of which some rows
+    are read), mutable (JSON columns whose
     inner changes SQLAlchemy does not see), entity (a model without a name of its own in the log),
     cascade (rows that foreign keys change unrecorded), install (models nothing is installed for).
     """

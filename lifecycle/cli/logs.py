@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -21,10 +22,12 @@ from lifecycle.plugin import Lifecycle
 __all__ = [
     "FOUND",
     "a_log",
+    "agreed",
     "an_application",
     "as_lines",
     "counting",
     "store_at",
+    "text_of",
     "the_store",
     "told",
     "url",
@@ -32,6 +35,13 @@ __all__ = [
 
 FOUND: Final = 3
 """The exit code of a command that found what it was to look for."""
+
+_UNREACHABLE: Final = {
+    "pymongo.errors.ConnectionFailure",
+    "sqlalchemy.exc.InterfaceError",
+    "sqlalchemy.exc.OperationalError",
+}
+"""What drivers raise of databases that do not answer; the command imports none of them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,8 +103,8 @@ def an_application(command: F) -> F:
 def a_log(command: F) -> F:
     """Give a command the URL of a log, or an application's Lifecycle, and ``--json``."""
     for decorate in (
-        click.option("--json", "json", is_flag=True, help="Answer with one JSON object."),
         an_application,
+        click.option("--json", "json", is_flag=True, help="Answer with one JSON object."),
         click.argument("store", metavar="[URL]", required=False, callback=url),
     ):
         command = decorate(command)
@@ -117,6 +127,34 @@ def told() -> Iterator[None]:
         yield
     except (LifecycleError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    except Exception as error:
+        if _UNREACHABLE.isdisjoint(f"{one.__module__}.{one.__name__}" for one in type(error).mro()):
+            raise
+        said = str(getattr(error, "orig", None) or error).partition(", Timeout:")[0]
+        raise click.ClickException(
+            f"a database of the application failed: {' '.join(said.split())}; check that it runs, "
+            "and the address that the application has for it"
+        ) from error
+
+
+def text_of(file: str | Path, read: Callable[[], str]) -> str:
+    """What a text file has. Raises ``ClickException``, which names the file, when it is none."""
+    try:
+        return read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} cannot be read as text: {error}") from error
+
+
+def agreed(question: str, yes: bool) -> None:
+    """Ask before something is done, unless it was agreed to when the command was given.
+
+    Raises ``UsageError`` where nobody is there to ask.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to ask: give --yes, or --dry-run to look at it")
+    click.confirm(question, abort=True, err=True)
 
 
 @contextmanager

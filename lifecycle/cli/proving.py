@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 
+from lifecycle.audit.attesting import attest
 from lifecycle.audit.chain import Checkpoint
 from lifecycle.audit.comparing import Comparison
 from lifecycle.audit.ledger import ledger_of
 from lifecycle.audit.sealing import seal as seal_log
 from lifecycle.audit.verifying import Verdict
 from lifecycle.audit.verifying import verify as verify_log
-from lifecycle.cli.logs import FOUND, a_log, as_lines, counting, the_store, told
+from lifecycle.cli.logs import FOUND, a_log, as_lines, counting, text_of, the_store, told
 from lifecycle.context import acting
 
 __all__ = ["key_in", "seal", "signing_key", "verify"]
+
+
+_WHY_NOT: Final = "a statement was recorded whole, or their records were pruned"
 
 
 def signing_key(command: Any) -> Any:
@@ -32,7 +36,7 @@ def signing_key(command: Any) -> Any:
 
 def key_in(file: Any) -> str | None:
     """The key in a file, if one was given."""
-    return None if file is None else str(file.read()).strip()
+    return None if file is None else text_of(file.name, file.read).strip()
 
 
 @click.command(
@@ -46,9 +50,9 @@ Examples:
 
 Run it every few minutes. It locks nothing for long, may be interrupted, and may be repeated.""",
 )
-@a_log
-@signing_key
 @click.option("--by", help="Who does it, for the chain.")
+@signing_key
+@a_log
 def seal(store: Any, app: Any, json: bool, key_file: Any, by: str | None) -> None:
     """Seal what was recorded since the last time, so that any change to it will be found.
 
@@ -74,11 +78,11 @@ Examples:
   lifecycle verify sqlite:///app.db
   lifecycle verify sqlite:///app.db --checkpoint /elsewhere/checkpoints
   lifecycle verify sqlite:///app.db --trust 1f2e…
+  lifecycle verify sqlite:///app.db --record --by nightly
   lifecycle verify --app shop.main:lifecycle --against-database
 
 Exits with 0 when nothing was found, 3 when something was, 1 when it could not be verified.""",
 )
-@a_log
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -92,7 +96,13 @@ Exits with 0 when nothing was found, 3 when something was, 1 when it could not b
     is_flag=True,
     help="Compare the log with the tables and documents it tells of; needs --app.",
 )
-@click.option("--record", is_flag=True, help="Record what was written past the log, too.")
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Record the verdict in the log; with --against-database what was written past it.",
+)
+@click.option("--by", help="Who does it, for the record.")
+@a_log
 def verify(
     store: Any,
     app: Any,
@@ -101,6 +111,7 @@ def verify(
     trust: tuple[str, ...],
     against_database: bool,
     record: bool,
+    by: str | None,
 ) -> None:
     """Find every record that was altered, added, removed or put elsewhere since it was sealed.
 
@@ -108,13 +119,11 @@ def verify(
     """
     if against_database and app is None:
         raise click.UsageError("--against-database needs the application's models: give --app")
-    if record and not against_database:
-        raise click.UsageError("--record records what --against-database finds: give both")
     found: Verdict | Comparison
     with told():
         log = the_store(store, app)
         if against_database:
-            with counting("compared") as progress:
+            with counting("compared") as progress, acting(by):
                 compared: Comparison = app.evidence.compare(record=record, progress=progress)
             found, is_right = compared, compared.agrees
         else:
@@ -122,6 +131,9 @@ def verify(
             total = ledger_of(log).leaf_count()
             with counting("verified", total) as progress:
                 verdict = verify_log(log, checkpoints=kept, trusted=trust, progress=progress)
+            if record:
+                with acting(by, source="lifecycle command"):
+                    attest(log, verdict)
             found, is_right = verdict, verdict.intact
     as_lines(found, json, *_words(found))
     if not is_right:
@@ -129,7 +141,7 @@ def verify(
 
 
 def _lines(file: Path) -> list[str]:
-    return [line for line in file.read_text().splitlines() if line.strip()]
+    return [line for line in text_of(file, file.read_text).splitlines() if line.strip()]
 
 
 def _words(found: Verdict | Comparison) -> list[str]:
@@ -138,7 +150,7 @@ def _words(found: Verdict | Comparison) -> list[str]:
         lines = [str(one) for one in found.differences]
         lines += [f"not in this database: {place}" for place in found.elsewhere]
         if found.unknown:
-            lines.append(f"{found.unknown} rows cannot be compared: a statement was recorded whole")
+            lines.append(f"{found.unknown} rows cannot be compared: {_WHY_NOT}")
         told_of = f"{found.rows} rows of {found.objects} objects were compared with the log"
         recorded = f"; {found.recorded} were recorded" if found.recorded else ""
         return [*lines, f"{told_of}: {_number(found.found)}{recorded}."]

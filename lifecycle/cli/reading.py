@@ -1,55 +1,24 @@
-"""The commands that read the log."""
+"""The commands that read the history of objects and revisions."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from lifecycle import codec
 from lifecycle.audit.format import dump
-from lifecycle.audit.records import FeedPosition, Record
+from lifecycle.audit.records import Record
 from lifecycle.audit.replaying import State
-from lifecycle.audit.store import AuditStore, Query
 from lifecycle.changes import Operation, split_path
-from lifecycle.cli.logs import FOUND, counting
-from lifecycle.cli.reaching import FromLog, Log, from_log, moment
-from lifecycle.cli.showing import as_json, print_records, print_rows, printed, shown
+from lifecycle.cli.logs import FOUND
+from lifecycle.cli.reaching import FromLog, Log, from_log
+from lifecycle.cli.selecting import filters, json_lines
+from lifecycle.cli.showing import as_json, print_records, print_values, shown
 
-__all__ = ["counted", "filters", "reading"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
-
-_WAIT = 1.0  # seconds between two looks at the feed
-
-
-def filters(command: F) -> F:
-    """Options that say which records are wanted; all that are given must hold."""
-    for decorate in (
-        click.option("--field", metavar="NAME", help="Only those that changed this field."),
-        click.option("--actor", metavar="ID", help="Only those of this actor."),
-        click.option(
-            "--operation", type=click.Choice([one.value for one in Operation]), help="Only these."
-        ),
-        click.option("--request", "request_id", metavar="ID", help="Only those of this request."),
-        click.option("--revision", metavar="ID", help="Only those of this revision."),
-        click.option("--since", metavar="TIME", callback=_moment, help="From this time on."),
-        click.option("--until", metavar="TIME", callback=_moment, help="Before this time."),
-    ):
-        command = decorate(command)
-    return command
-
-
-def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-    return None if text is None else moment(text)
-
-
-_json = click.option("--json", "json", is_flag=True, help="JSON, one object in a line.")
+__all__ = ["reading"]
 
 
 @click.command(
@@ -71,7 +40,7 @@ there are. A key of several parts is written with commas: 17,3.""",
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many."
 )
-@_json
+@json_lines
 @from_log
 def history(
     log: Log, entity: str | None, key: str | None, limit: int, json: bool, **wanted: Any
@@ -84,7 +53,7 @@ def history(
         for record in records[:limit]:
             click.echo(as_json(record))
     else:
-        print_records(records[:limit])
+        print_records(records[:limit], with_object=key is None)
     if len(records) > limit:
         click.echo(f"There are more than these {limit}; --limit shows them.", err=True)
 
@@ -113,7 +82,7 @@ Examples:
 )
 @click.argument("id")
 @click.option("--net", is_flag=True, help="What it came to for each object, not flush by flush.")
-@_json
+@json_lines
 @from_log
 def show(log: Log, id: str, net: bool, json: bool) -> None:
     """Show who did what, when and why, in one transaction.
@@ -131,7 +100,7 @@ def show(log: Log, id: str, net: bool, json: bool) -> None:
             for one in log.history.net(records[0].revision)
             for path in one.changes
         ]
-        _print(rows, ("What", "Field", "Before", "After"), json)
+        print_values(rows, ("What", "Field", "Before", "After"), json)
     elif json:
         for record in records:
             click.echo(as_json(record))
@@ -155,7 +124,7 @@ A version is a time, the id of a revision, or that of a record.""",
 @click.argument("old")
 @click.argument("new", required=False)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 when there are differences.")
-@_json
+@json_lines
 @from_log
 def diff(
     log: Log, entity: str, key: str, old: str, new: str | None, exit_code: bool, json: bool
@@ -169,7 +138,9 @@ def diff(
     elif not changes:
         click.echo("Nothing differs.")
     else:
-        _print([(path, *shown(changes, path)) for path in changes], ("Field", "Old", "New"), False)
+        print_values(
+            [(path, *shown(changes, path)) for path in changes], ("Field", "Old", "New"), False
+        )
     if exit_code and changes:
         click.get_current_context().exit(FOUND)
 
@@ -185,7 +156,7 @@ Examples:
 @click.argument("entity")
 @click.argument("key")
 @click.argument("field", required=False)
-@_json
+@json_lines
 @from_log
 def blame(log: Log, entity: str, key: str, field: str | None, json: bool) -> None:
     """Show each field's value, and who set it when; of a FIELD every value it ever had."""
@@ -208,8 +179,13 @@ def blame(log: Log, entity: str, key: str, field: str | None, json: bool) -> Non
         values = {} if state is None else state.values
         rows = [(name, value, *_who(found[name])) for name, value in values.items()]
     if not rows:
-        raise click.ClickException(log.nothing_found(entity, key))
-    _print(rows, columns, json)
+        of_object = None if field is None else next(log.history.of(entity, key), None)
+        raise click.ClickException(
+            log.nothing_found(entity, key)
+            if of_object is None
+            else f"no record of {entity} {key} tells of a field {field!r} in {log.name}"
+        )
+    print_values(rows, columns, json)
 
 
 def _who(record: Record) -> tuple[str, str, str]:
@@ -234,7 +210,7 @@ where a relationship leads.""",
 @click.argument("key")
 @click.argument("when")
 @click.option("--related", multiple=True, metavar="NAME", help="With the objects this led to.")
-@_json
+@json_lines
 @from_log
 def as_of(log: Log, entity: str, key: str, when: str, related: tuple[str, ...], json: bool) -> None:
     """Show an object's values right after WHEN, also of one that is gone by now."""
@@ -254,91 +230,10 @@ def as_of(log: Log, entity: str, key: str, when: str, related: tuple[str, ...], 
         for name, one in states
         for field, value in one.values.items()
     ]
-    _print(rows, ("Object", "Field", "Value"), False)
+    print_values(rows, ("Object", "Field", "Value"), False)
     if not state.complete:
         click.echo("The log does not reach back to its insert: fields may be missing.", err=True)
 
 
-@click.command(
-    cls=FromLog,
-    short_help="Show the newest changes, and go on as they come.",
-    epilog="""\b
-Examples:
-  lifecycle tail sqlite:///app.db
-  lifecycle tail postgresql+psycopg://reader@db/audit --follow --json | jq -c .entity""",
-)
-@click.option("-n", "count", type=click.IntRange(min=0), default=10, show_default=True)
-@click.option("-f", "--follow", is_flag=True, help="Wait for more, until Ctrl-C.")
-@_json
-@from_log
-def tail(log: Log, count: int, follow: bool, json: bool) -> None:
-    """Show the newest changes, oldest first, and with --follow all that come."""
-
-    def say(records: Iterable[Record]) -> None:
-        for record in records:
-            if json:
-                click.echo(as_json(record))
-            else:
-                print_records([record], with_object=True, as_table=False)
-
-    at = _end(log.store) if follow else None
-    say(list(islice(log.history.find(), count))[::-1])
-    while follow:
-        feed = log.store.feed(at)
-        say(feed)
-        at = feed.position
-        if not feed.records:
-            time.sleep(_WAIT)
-
-
-def _end(store: AuditStore) -> FeedPosition | None:
-    """Where the feed ends now."""
-    at: FeedPosition | None = None
-    while (feed := store.feed(at, limit=5_000)).records:
-        at = feed.position
-    return at
-
-
-@click.command(
-    cls=FromLog,
-    short_help="Count changes by model, operation and actor.",
-    epilog="""\b
-Examples:
-  lifecycle stats sqlite:///app.db
-  lifecycle stats sqlite:///app.db --since 2026-11-01 --json""",
-)
-@click.option("--since", metavar="TIME", callback=_moment, help="From this time on.")
-@click.option("--until", metavar="TIME", callback=_moment, help="Before this time.")
-@_json
-@from_log
-def stats(log: Log, since: Any, until: Any, json: bool) -> None:
-    """Count the records by entity, operation and actor. It reads all of them."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for record in counted(log.store.scan(Query(since=since, until=until)), "counted"):
-        counts[record.entity, record.operation.value, record.actor or ""] += 1
-    if not counts:
-        raise click.ClickException(log.nothing_found(None, None))
-    rows = [(*names, count) for names, count in sorted(counts.items())]
-    _print(rows, ("Entity", "Operation", "Actor", "Records"), json)
-
-
-def counted(items: Iterable[T], what: str) -> Iterator[T]:
-    """The items, while a terminal is shown how many there have been."""
-    with counting(what) as progress:
-        for item in items:
-            progress(1)
-            yield item
-
-
-def _print(rows: list[tuple[Any, ...]], columns: tuple[str, ...], json: bool) -> None:
-    if json:
-        names = [name.lower() for name in columns]
-        for row in rows:
-            values = {name: codec.encode(value) for name, value in zip(names, row, strict=True)}
-            click.echo(codec.to_text(values))
-        return
-    print_rows([tuple(printed(value) for value in row) for row in rows], columns)
-
-
-reading = (history, show, diff, blame, as_of, tail, stats)
+reading = (history, show, diff, blame, as_of)
 """The commands here."""

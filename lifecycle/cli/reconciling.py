@@ -15,6 +15,8 @@ from lifecycle.verdicts import Answer
 
 __all__ = ["reconcile"]
 
+_NAMED = 3
+
 _SAID = {
     Answer.HAPPENED: "was made: recorded now",
     Answer.DID_NOT: "was not made: its intent is removed",
@@ -77,8 +79,10 @@ def reconcile(
 
 def _as_text(one: Settled, dry_run: bool) -> str:
     what = ", ".join(
-        f"{record.operation} of {record.entity} {record.key}" for record in one.records
+        f"{record.operation} of {record.entity} {record.key}" for record in one.records[:_NAMED]
     )
+    if len(one.records) > _NAMED:
+        what += f" and {len(one.records) - _NAMED} more"
     said = _SAID[one.answer]
     if dry_run:
         said = said.partition(":")[0]

@@ -7,21 +7,24 @@ from typing import Any
 import click
 
 from lifecycle.audit.restore import Preview
+from lifecycle.cli.logs import agreed
 from lifecycle.cli.reaching import FromLog, Log, from_log
-from lifecycle.cli.showing import print_preview
+from lifecycle.cli.showing import preview_as_json, print_preview
 from lifecycle.context import acting
 
 __all__ = ["restoring"]
 
 
 def _options(command: Any) -> Any:
-    for decorate in (
+    options = (
         click.option("--field", "fields", multiple=True, metavar="NAME", help="Only this field."),
         click.option("--dry-run", is_flag=True, help="Show what it would do, and no more."),
         click.option("--yes", is_flag=True, help="Do not ask."),
         click.option("--actor", metavar="ID", help="Who does it, for the log."),
         click.option("--reason", metavar="TEXT", help="Why, for the log."),
-    ):
+        click.option("--json", is_flag=True, help="Answer with one JSON object."),
+    )
+    for decorate in reversed(options):  # help names them in this order
         command = decorate(command)
     return command
 
@@ -85,19 +88,25 @@ def _carry_out(
     yes: bool,
     actor: str | None,
     reason: str | None,
+    json: bool,
 ) -> None:
-    print_preview(preview)
-    if preview.conflicts:
+    if not json:
+        print_preview(preview)
+    made: list[str] = []
+    if preview.steps and not preview.conflicts and not dry_run:
+        agreed("Do it?", yes)
+        with acting(actor, reason=reason, source="lifecycle command"):
+            restored = log.application().restore.apply(preview)
+        found = log.history.find(group=restored.group)
+        made = sorted({str(record.revision.id) for record in found})
+    if json:
+        click.echo(preview_as_json(preview, made))
+    elif made:
+        click.echo(f"Done, as revision {', '.join(made)}.")
+    elif preview.conflicts:
         click.echo("Nothing was written: something is in the way.", err=True)
+    if preview.conflicts:
         click.get_current_context().exit(1)
-    if dry_run or not preview.steps:
-        return
-    if not yes:
-        click.confirm("Do it?", abort=True)
-    with acting(actor, reason=reason, source="lifecycle command"):
-        restored = log.application().restore.apply(preview)
-    made = {record.revision.id for record in log.history.find(group=restored.group)}
-    click.echo(f"Done, as revision {', '.join(sorted(map(str, made)))}.")
 
 
 restoring = (undo, restore)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from getpass import getuser
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import click
 
 from lifecycle.audit.store import AuditStore
+from lifecycle.plugin import Lifecycle
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -40,8 +42,11 @@ def listener(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def pages(store: AuditStore, *, local_only: bool) -> ASGIApp:
-    """The pages of a store; a ``ClickException`` when a package they need is not installed."""
+def pages(source: AuditStore | Lifecycle, *, local_only: bool, restore: bool = False) -> ASGIApp:
+    """The pages of a store or an application, which put things back as whoever runs the command.
+
+    A ``ClickException`` when a package they need is not installed.
+    """
     try:
         import uvicorn  # noqa: F401  (asked here, before anything is promised)
 
@@ -50,7 +55,13 @@ def pages(store: AuditStore, *, local_only: bool) -> ASGIApp:
         raise click.ClickException(
             f"the pages need {error.name}; run: pip install 'lifecycle-audit[cli,ui]'"
         ) from error
-    return create_app(store, access=None if local_only else _anyone, local_only=local_only)
+    return create_app(
+        source,
+        access=None if local_only else _anyone,
+        local_only=local_only,
+        restore=restore,
+        actor=lambda user: getuser(),
+    )
 
 
 def _anyone(user: object, action: str, subject: object) -> bool:

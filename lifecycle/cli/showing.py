@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
@@ -15,7 +16,7 @@ from lifecycle.audit.restore import Preview
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Within
 from lifecycle.markers import ABSENT
 
-__all__ = ["as_json", "print_preview", "print_records", "print_rows", "printed", "shown"]
+__all__ = ["as_json", "preview_as_json", "print_preview", "print_records", "print_values", "shown"]
 
 _WIDEST: Final = 200  # characters of one value
 
@@ -92,6 +93,17 @@ def print_rows(rows: Iterable[tuple[str, ...]], columns: tuple[str, ...]) -> Non
     Console().print(table)
 
 
+def print_values(rows: list[tuple[Any, ...]], columns: tuple[str, ...], json: bool) -> None:
+    """Print values in columns: as a table, or each row as a JSON object in one line."""
+    if json:
+        names = [name.lower() for name in columns]
+        for row in rows:
+            values = {name: codec.encode(value) for name, value in zip(names, row, strict=True)}
+            click.echo(codec.to_text(values))
+        return
+    print_rows([tuple(printed(value) for value in row) for row in rows], columns)
+
+
 _COLOURS: Final = {"Before": "red", "Old": "red", "After": "green", "New": "green"}
 
 
@@ -105,11 +117,44 @@ def print_preview(preview: Preview) -> None:
     ]
     print_rows([tuple(map(_printable, row)) for row in rows], ("What", "Field", "Before", "After"))
     if not preview.steps and not preview.conflicts:
-        click.echo("Nothing to do: everything is as it should be already.")
+        known = "" if preview.notes else ": everything is as it should be already"
+        click.echo(f"Nothing to do{known}.")
     for conflict in preview.conflicts:
-        click.secho(_printable(f"in the way: {conflict}"), fg="red", err=True)
+        colour = None if os.environ.get("NO_COLOR") else "red"
+        click.secho(_printable(f"in the way: {conflict}"), fg=colour, err=True)
     for note in preview.notes:
         click.echo(_printable(note), err=True)
+
+
+def preview_as_json(preview: Preview, revisions: list[str]) -> str:
+    """What a restore would do as one JSON object in one line, and the revisions if it did it."""
+    return codec.to_text(
+        {
+            "what": codec.encode(preview.described),
+            "steps": [
+                {
+                    "operation": step.operation.value,
+                    "entity": codec.encode(step.entity),
+                    "key": codec.encode(step.key),
+                    "new_key": codec.encode(step.new_key),
+                    "changes": codec.from_text(dump(step.changes)),
+                }
+                for step in preview.steps
+            ],
+            "conflicts": [
+                {
+                    "kind": one.kind,
+                    "entity": codec.encode(one.entity),
+                    "key": codec.encode(one.key),
+                    "field": codec.encode(one.field),
+                    "message": codec.encode(one.message),
+                }
+                for one in preview.conflicts
+            ],
+            "notes": [codec.encode(note) for note in preview.notes],
+            "revisions": revisions,
+        }
+    )
 
 
 def shown(changes: ChangeSet, path: str) -> tuple[str, str]:
