@@ -12,15 +12,17 @@ from starlette.concurrency import run_in_threadpool
 
 from lifecycle.errors import ConfigurationError
 
-__all__ = ["Access", "Gate", "Subject", "is_local"]
+__all__ = ["Access", "Gate", "Subject", "UserOf", "is_local"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What someone wants to see: a page, and what its address names.
 
-    ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``actor``,
-    ``coverage``, ``export`` and ``help``.
+    ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``group``,
+    ``actor``, ``related``, ``coverage``, ``export``, ``help``, ``undo`` and ``restore``. Of the
+    last two access is asked with what the address names, and about each object with its entity and
+    key.
     ``entity`` is ``None`` where the page shows records of any entity.
     """
 
@@ -30,12 +32,13 @@ class Subject:
     field: str | None = None
     record: str | None = None
     revision: str | None = None
+    group: str | None = None
     actor: str | None = None
 
 
-def _takes_three(function: Callable[..., Any]) -> bool:
+def _takes(function: Callable[..., Any], *arguments: str) -> bool:
     try:
-        signature(function).bind("user", "action", "subject")
+        signature(function).bind(*arguments)
     except TypeError:
         return False
     except ValueError:  # a built-in that does not tell
@@ -46,6 +49,9 @@ def _takes_three(function: Callable[..., Any]) -> bool:
 Access: TypeAlias = Callable[[Any, str, Subject], "bool | Awaitable[bool]"]
 """``access(user, action, subject)``: may this user of the host do this?"""
 
+UserOf: TypeAlias = Callable[[Mapping[str, Any]], Any]
+"""``user(scope)``: the host's user of a request, or an awaitable of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -54,6 +60,7 @@ class Gate:
     access: Access | None
     local_only: bool = False
     field_rights: bool = False
+    user: UserOf | None = None
 
     def __post_init__(self) -> None:
         if self.access is None and not self.local_only:
@@ -72,11 +79,23 @@ class Gate:
                 f"access={self.access!r} cannot be called; "
                 "pass a function(user, action, subject) -> bool"
             )
-        if self.access is not None and not _takes_three(self.access):
+        if self.access is not None and not _takes(self.access, "user", "action", "subject"):
             raise ConfigurationError(
                 f"access={self.access!r} cannot be called as access(user, action, subject); "
                 "change its parameters"
             )
+        if self.user is not None and not (callable(self.user) and _takes(self.user, "scope")):
+            raise ConfigurationError(
+                f"user={self.user!r} cannot be called as user(scope); "
+                "pass a function that takes a request's scope and returns the host's user"
+            )
+
+    async def user_of(self, scope: Mapping[str, Any]) -> Any:
+        """The host's user of a request; a plain function is asked in a worker thread."""
+        if self.user is None:
+            return scope.get("user")
+        user = await run_in_threadpool(self.user, scope)
+        return await user if isawaitable(user) else user
 
     async def admits(self, user: Any, action: str, subject: Subject) -> bool:
         """Whether the host's callback says yes; a plain function is called in a worker thread.

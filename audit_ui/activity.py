@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from threading import Lock
 from typing import Final
 
+from audit_ui.languages import gettext as _
 from lifecycle.audit.store import AuditStore, Query
 
 __all__ = ["Activity", "Day", "drawn"]
@@ -61,7 +62,11 @@ def drawn(days: Sequence[Day]) -> str:
     """The days as bars of an SVG image, which needs no style and no script."""
     highest = max((day.count for day in days), default=0) or 1
     bars = [_bar(index, day, highest) for index, day in enumerate(days)]
-    words = f"Changes per day, {days[0].day} to {days[-1].day}" if days else "No days"
+    words = (
+        _("Changes per day, %(first)s to %(last)s", first=days[0].day, last=days[-1].day)
+        if days
+        else _("No days")
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{_WIDTH * len(days)}" '
         f'height="{_HEIGHT}" viewBox="0 0 {_WIDTH * len(days)} {_HEIGHT}">'

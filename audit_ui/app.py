@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from audit_ui.access import Access, Gate
+from audit_ui.access import Access, Gate, UserOf
 from audit_ui.errors import Mistake
 from audit_ui.failures import Failures
 from audit_ui.filters import Filters
 from audit_ui.headers import StrictHeaders
+from audit_ui.languages import Spoken
 from audit_ui.mount import BelowMount
+from audit_ui.origins import checked_origins
+from audit_ui.reader import actor_of
+from audit_ui.restoring import Restorer
 from audit_ui.routes import Pages
 from audit_ui.search import parse
 from audit_ui.site import Site
+from audit_ui.witness import Viewings
 from lifecycle.audit.store import AuditStore, Limited
 from lifecycle.errors import ConfigurationError
 
@@ -41,44 +46,99 @@ def create_app(
     title: str = "History",
     frame_ancestors: str = "'none'",
     record_exports: bool = True,
+    record_views: bool = False,
     views: Mapping[str, str] | None = None,
     patience: float = 5.0,
     field_rights: bool = False,
+    restore: bool = True,
+    require_reason: bool = False,
+    actor: Callable[[Any], str | None] = actor_of,
+    trusted_origins: Collection[str] = (),
+    user: UserOf | None = None,
+    locale: str | None = None,
 ) -> ASGIApp:
     """The history pages of a Lifecycle or an audit store, as an ASGI application to mount.
 
     ``access(user, action, subject)`` is asked before anything is read and returns True or False;
-    ``user`` is the host's ``scope["user"]``, or None where the host has none, ``action`` is
-    ``"view"`` or ``"export"``, ``subject`` a `Subject`. It may be async; a plain function runs in a
-    worker thread.
+    ``user`` is the host's ``scope["user"]``, or None where the host has none, or what the function
+    ``user(scope)`` returns where the host keeps its user elsewhere (under ``a2wsgi`` the scope has
+    the request's ``wsgi_environ``; docs/mounting.md shows it for each framework), ``action`` is
+    ``"view"``, ``"export"`` or ``"restore"``, ``subject`` a `Subject`. It may be async; a plain
+    function runs in a worker thread.
     ``local_only`` answers requests from this machine to this machine alone, and may stand in for
-    ``access``. ``frame_ancestors`` lists, separated by spaces, who may show the pages in a frame.
+    ``access``: then everyone on it may do everything. ``frame_ancestors`` lists, separated by
+    spaces, who may show the pages in a frame.
     An export is recorded in the store before it begins, and refused when it cannot be;
     ``record_exports=False`` is for a store that can only be read: only the logger
     ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
     ``{"Deleted today": "operation:delete since:24h"}``. ``patience`` is how many seconds a page may
     keep the database busy with one question before that is stopped and the page says so.
-    Every page that somebody is let in to see is told to the logger ``audit_ui.access``.
+    Every page that somebody is let in to see is told to the logger ``audit_ui.access``; with
+    ``record_views`` it is also recorded, before it is shown: one page of one actor once an hour.
     With ``field_rights`` access is asked about each field too, ``action`` being ``"view_field"``
     and ``subject`` naming entity and field; values of the others are hidden on every page and in
     every export. Labels, keys and reasons are texts of their own, and stay.
+    ``locale`` is the language of all pages; without it each reader gets the first of theirs, by
+    ``Accept-Language``, that there is a catalogue of, else English.
 
-    Raises ``ConfigurationError`` when nothing says who may look, when there is no store, and for a
-    view that is no search.
+    Of a Lifecycle the pages also put things back: who has the right to ``"restore"`` undoes
+    changes and whole revisions, restores versions and brings back deleted objects, each after a
+    preview to choose from. Access is asked for the page, and again about every object. It is done
+    in a worker thread, in a session of a plain ``sessionmaker`` that is installed (an application
+    with an async engine installs one of those beside). Whoever ``actor(user)`` names did it, by
+    default the user's name or id; where that is ``None``, whoever an `acting` block of the host
+    names, or nobody. ``restore=False`` switches it off, ``require_reason`` insists on a reason, and
+    ``trusted_origins`` are addresses such as ``https://intranet.example`` under which a proxy shows
+    the pages while it asks for them under another host.
+
+    Raises ``ConfigurationError`` when nothing says who may look, when there is no store, for a
+    view that is no search, for an origin that is none, and for a language that is not there.
     """
-    gate = Gate(access, local_only, field_rights)
+    gate = Gate(access, local_only, field_rights, user)
     store = _store_of(lifecycle)
+    limited = store.within(patience) if isinstance(store, Limited) else store
     site = Site(
-        store.within(patience) if isinstance(store, Limited) else store,
+        limited,
         store,
         title,
         record_exports,
         getattr(lifecycle, "coverage", None),
         _read(views or {}),
+        actor=actor,
+        restorer=_restorer(lifecycle, limited, require_reason, trusted_origins)
+        if restore
+        else None,
+        ledger=getattr(limited, "ledger", None),
+        pointers=getattr(lifecycle, "pointers", None),
     )
-    app = Starlette(routes=Pages(site, gate).routes(), exception_handlers=Failures(site).handlers())
+    app = Starlette(
+        routes=Pages(site, gate, Viewings() if record_views else None).routes(),
+        exception_handlers=Failures(site).handlers(),
+    )
     app.router.redirect_slashes = False  # it answers with absolute addresses; BelowMount does not
-    return StrictHeaders(BelowMount(app), frame_ancestors)
+    return StrictHeaders(Spoken(BelowMount(app), locale), frame_ancestors)
+
+
+def _restorer(
+    source: Any,
+    store: AuditStore,
+    needs_reason: bool,
+    trusted_origins: Collection[str],
+) -> Restorer | None:
+    """What puts things back; a store alone cannot."""
+    origins = checked_origins(trusted_origins)
+    if isinstance(source, AuditStore):
+        return None
+    verbs, entities = getattr(source, "restore", None), getattr(source, "entities", None)
+    if verbs is None or entities is None:
+        return None
+    return Restorer(
+        verbs=verbs,
+        store=store,
+        entities=entities,
+        needs_reason=needs_reason,
+        trusted_origins=origins,
+    )
 
 
 def _read(views: Mapping[str, str]) -> dict[str, Filters]:

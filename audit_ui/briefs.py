@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from audit_ui.diffs import edits_of, notes
+from audit_ui.languages import gettext as _
+from audit_ui.languages import number
 from audit_ui.myers import common_head
 from audit_ui.text import shortened
-from audit_ui.values import shown
+from audit_ui.values import shown, worded
 from audit_ui.wording import Fragment, Mark
 from lifecycle.changes import (
     ABSENT,
@@ -73,11 +75,11 @@ def _in_brief(delta: Delta, operation: Operation) -> tuple[Fragment, ...]:
     if isinstance(delta, ListEdit):
         return _counted(delta)
     if operation is Operation.INSERT:
-        return (Fragment("same", shortened(shown(delta.new).text, _BRIEF)),)
+        return (Fragment("same", shortened(worded(shown(delta.new)), _BRIEF)),)
     if operation is Operation.DELETE:
-        return (Fragment("removed", shortened(shown(delta.old).text, _BRIEF)),)
+        return (Fragment("removed", shortened(worded(shown(delta.old)), _BRIEF)),)
     if delta.old is MASKED and delta.new is MASKED:
-        return (Fragment("gap", "changed (hidden)"),)
+        return (Fragment("gap", _("changed (hidden)")),)
     return _both(delta)
 
 
@@ -90,8 +92,8 @@ def _both(change: Change) -> tuple[Fragment, ...]:
     start = shared - 16 if shared > 24 else 0
     beside = notes(change, before, after)
     return (
-        Fragment("removed", _window(before.text, start, beside[0])),
-        Fragment("added", _window(after.text, start, beside[1])),
+        Fragment("removed", _window(worded(before), start, beside[0])),
+        Fragment("added", _window(worded(after), start, beside[1])),
     )
 
 
@@ -105,12 +107,17 @@ def _named(elements: frozenset[Any], mark: Mark) -> Iterator[Fragment]:
     for text in texts[:3]:
         yield Fragment(mark, shortened(text, 24))
     if len(texts) > 3:
-        yield Fragment(mark, f"{len(texts) - 3:,} more")
+        yield Fragment(mark, _("%(number)s more", number=number(len(texts) - 3)))
 
 
 def _counted(edit: ListEdit) -> tuple[Fragment, ...]:
-    changes = [change for _, change in edits_of((), edit) if isinstance(change, Change)]
+    changes = [change for _path, change in edits_of((), edit) if isinstance(change, Change)]
     added = sum(1 for change in changes if change.old is ABSENT)
     removed = sum(1 for change in changes if change.new is ABSENT)
-    counts = ((removed, "removed"), (added, "added"), (len(changes) - added - removed, "changed"))
-    return (Fragment("gap", ", ".join(f"{count:,} {what}" for count, what in counts if count)),)
+    changed = len(changes) - added - removed
+    told = (
+        (removed, _("%(number)s removed", number=number(removed))),
+        (added, _("%(number)s added", number=number(added))),
+        (changed, _("%(number)s changed", number=number(changed))),
+    )
+    return (Fragment("gap", ", ".join(text for count, text in told if count)),)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
 from audit_ui.reading import state_at
 from lifecycle.audit.records import Record
 from lifecycle.changes import ChangeSet, Operation, diff
@@ -46,9 +47,11 @@ def _index(records: Sequence[Record], id: str) -> int:
             return index
     raise Mistake(
         404,
-        "These versions cannot be compared here",
-        "The other version is not of this object, or too many changes lie between the two. "
-        "Choose one from the timeline.",
+        _("These versions cannot be compared here"),
+        _(
+            "The other version is not of this object, or too many changes lie between "
+            "the two. Choose one from the timeline."
+        ),
     )
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any, Final, TypeAlias
 
+from audit_ui.languages import gettext as _
+from audit_ui.languages import number
 from audit_ui.myers import common_head
 from audit_ui.text import shortened
-from audit_ui.values import Kind, Shown, shown
+from audit_ui.values import Kind, Shown, shown, worded
 from audit_ui.wording import (
     Fragment,
     Line,
@@ -49,7 +51,7 @@ ELEMENTS: Final = 60
 """How many elements of a set are shown before the table offers to show all."""
 
 _VALUES: Final[set[Kind]] = {"text", "plain", "structure", "binary"}
-_COMPARED: Final = 200_000  # characters; longer texts are compared only when all is asked for
+_COMPARED: Final = 400_000  # characters of both; beyond, they are compared when all is asked for
 _SHORT: Final = 400  # characters; longer texts of several lines are compared by line
 
 
@@ -206,7 +208,7 @@ def _around_first_difference(before: Shown, after: Shown) -> tuple[Side, Side]:
     shared = common_head(before.text, after.text)
     start = max(0, shared - 200)
     context = Fragment("same", before.text[start:shared])
-    gap = [Fragment("gap", f"… {start:,} characters …")] if start else []
+    gap = [Fragment("gap", _("… %(number)s characters …", number=number(start)))] if start else []
     return (
         Side(before.kind, (*gap, context, Fragment("removed", before.text[shared:]))),
         Side(after.kind, (*gap, context, Fragment("added", after.text[shared:]))),
@@ -223,7 +225,7 @@ def notes(change: Change, before: Shown, after: Shown) -> tuple[str, str]:
 
 
 def _side(value: Shown, mark: Mark, note: str = "") -> Side:
-    fragment = Fragment(mark if value.kind in _VALUES else "same", value.text)
+    fragment = Fragment(mark if value.kind in _VALUES else "same", worded(value))
     return Side(value.kind, (fragment,), note)
 
 
@@ -237,7 +239,7 @@ def _is_long(row: Row) -> bool:
 def _cut(row: Row) -> Row:
     lines = tuple(Line(line.mark, _cut_fragments(line.fragments)) for line in row.lines[:LINES])
     if len(row.lines) > LINES:
-        more = Fragment("gap", f"… {len(row.lines) - LINES:,} more lines")
+        more = Fragment("gap", _("… %(number)s more lines", number=number(len(row.lines) - LINES)))
         lines = (*lines, Line("gap", (more,)))
     return Row(row.path, _cut_side(row.before), _cut_side(row.after), lines, row.hidden)
 
@@ -247,7 +249,7 @@ def _cut_side(side: Side | None) -> Side | None:
         return None
     elements = side.elements
     if len(elements) > ELEMENTS:
-        more = Fragment("gap", f"… {len(elements) - ELEMENTS:,} more")
+        more = Fragment("gap", _("… %(number)s more", number=number(len(elements) - ELEMENTS)))
         elements = (*elements[:ELEMENTS], Side("plain", (more,)))
     return Side(side.kind, _cut_fragments(side.fragments), side.note, elements)
 
@@ -259,7 +261,11 @@ def _cut_fragments(fragments: tuple[Fragment, ...]) -> tuple[Fragment, ...]:
         if len(fragment.text) > room:
             left_out = sum(len(f.text) for f in fragments) - CHARACTERS
             kept = Fragment(fragment.mark, fragment.text[:room])
-            return (*out, kept, Fragment("gap", f"… {left_out:,} more characters"))
+            return (
+                *out,
+                kept,
+                Fragment("gap", _("… %(number)s more characters", number=number(left_out))),
+            )
         out.append(fragment)
         room -= len(fragment.text)
     return tuple(out)

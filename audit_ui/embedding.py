@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
+from audit_ui.languages import checked_language, speaking
 from audit_ui.links import Links
 from audit_ui.site import Site
 from lifecycle.audit.records import Record
@@ -44,11 +45,16 @@ class Embedded:
         history = Embedded(lifecycle, at="/audit")
         templates.env.globals["history_fragment"] = history.history_fragment
 
+    ``locale`` is the language of the pieces, by default English. Raises ``ConfigurationError`` for
+    one that is not there.
+
     Objects are given by themselves, or as ``(Model, identity)``. Whether someone may see a fragment
     is the host's to ask; what an address leads to, the pages ask.
     """
 
-    def __init__(self, lifecycle: KnowsObjects, *, at: str) -> None:
+    def __init__(self, lifecycle: KnowsObjects, *, at: str, locale: str = "en") -> None:
+        checked_language(locale)
+        self._locale = locale
         self._lifecycle = lifecycle
         self._links = Links(f"{at.rstrip('/')}/", {})
 
@@ -74,9 +80,10 @@ class Embedded:
         store = self._lifecycle.store
         page = store.page(Query(entity=entity, key=key), limit=limit)
         site = Site(store, store, "")
-        html = site.templates.get_template("fragment.html").render(
-            links=self._links, entity=entity, key=key, records=page.records, more=page.next
-        )
+        with speaking(self._locale):
+            html = site.templates.get_template("fragment.html").render(
+                links=self._links, entity=entity, key=key, records=page.records, more=page.next
+            )
         return Markup(html)
 
     def _subject(self, target: Any, identity: Any) -> tuple[str, str]:

@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, TypeAlias
 
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
+from audit_ui.languages import gettext_noop
 from audit_ui.places import read_uuid
 from audit_ui.values import shown
 from lifecycle.audit.records import Record
@@ -22,14 +24,19 @@ from lifecycle.changes import Change, Operation
 
 __all__ = ["ABSENCES", "NAMES", "PRESETS", "VERBS", "Filters", "Sieve", "Term", "read_moment"]
 
-PRESETS: Final = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+PRESETS: Final = {
+    "1h": gettext_noop("last hour"),
+    "24h": gettext_noop("last 24 hours"),
+    "7d": gettext_noop("last 7 days"),
+    "30d": gettext_noop("last 30 days"),
+}
 """Ready values of ``since``, and how the page words them."""
 
 VERBS: Final = {
-    Operation.INSERT: "created",
-    Operation.UPDATE: "updated",
-    Operation.DELETE: "deleted",
-    Operation.BULK: "changed in bulk",
+    Operation.INSERT: gettext_noop("created"),
+    Operation.UPDATE: gettext_noop("updated"),
+    Operation.DELETE: gettext_noop("deleted"),
+    Operation.BULK: gettext_noop("changed in bulk"),
 }
 """How the pages call the operations."""
 
@@ -45,7 +52,9 @@ def _operation(text: str) -> Operation:
         if text in (operation.value, verb):
             return operation
     raise Mistake(
-        400, f"No operation is called {text!r}", "Use insert, update or delete, or leave it out."
+        400,
+        _("No operation is called %(text)s", text=repr(text)),
+        _("Use insert, update or delete, or leave it out."),
     )
 
 
@@ -78,8 +87,8 @@ def _lacks(what: str) -> Sieve:
     if what not in ABSENCES:
         raise Mistake(
             400,
-            f"Nothing is known of changes without {what!r}",
-            f"After no: write {', '.join(ABSENCES[:-1])} or {ABSENCES[-1]}.",
+            _("Nothing is known of changes without %(what)s", what=repr(what)),
+            _("After no: write one of %(absences)s.", absences=", ".join(ABSENCES)),
         )
     return lambda record: getattr(record.revision, what) is None
 
@@ -230,9 +239,12 @@ class Filters:
         if self._wanted("key") and "entity" not in asked:
             raise Mistake(
                 400,
-                "A key needs its entity",
-                f"Keys are unique within one entity only. Choose the entity {self.one('key')!r} "
-                "belongs to, or leave the key out.",
+                _("A key needs its entity"),
+                _(
+                    "Keys are unique within one entity only. Choose the entity %(one)s belongs "
+                    "to, or leave the key out.",
+                    one=repr(self.one("key")),
+                ),
             )
         for name in _TIMES:
             if self.one(name):
@@ -293,7 +305,10 @@ def read_moment(name: str, text: str, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         raise Mistake(
             400,
-            f"{text!r} is no time",
-            f"Write {name} as 30m, 24h, 7d or 4w for that long ago, or as a date "
-            "such as 2026-03-01 or 2026-03-01T14:30; times are in UTC.",
+            _("%(text)s is no time", text=repr(text)),
+            _(
+                "Write %(name)s as 30m, 24h, 7d or 4w for that long ago, or as a date such "
+                "as 2026-03-01 or 2026-03-01T14:30; times are in UTC.",
+                name=name,
+            ),
         ) from None

@@ -161,6 +161,21 @@ class Links:
     def revision(self, revision: UUID, **state: str) -> str:
         return f"{self.root}t/{segment(str(revision))}{_query(state)}"
 
+    def undo(self, record: str) -> str:
+        return f"{self.record(record)}/undo"
+
+    def undo_revision(self, revision: UUID) -> str:
+        return f"{self.revision(revision)}/undo"
+
+    def restore(self, entity: str, key: str, **state: str) -> str:
+        return f"{self.object(entity, key)}/restore{_query(state)}"
+
+    def related(self, entity: str, key: str, **state: str) -> str:
+        return f"{self.object(entity, key)}/related{_query(state)}"
+
+    def group(self, group: UUID, **state: str) -> str:
+        return f"{self.root}g/{segment(str(group))}{_query(state)}"
+
     def actor(self, actor: str, **state: str) -> str:
         return f"{self.root}a/{segment(actor)}{_query(state)}"
 

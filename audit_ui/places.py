@@ -9,9 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
+from audit_ui.languages import gettext_noop
 from lifecycle.audit.records import Position
 
-__all__ = ["Cursor", "place_text", "read_record_id", "read_uuid"]
+__all__ = ["Cursor", "mentioned", "place_text", "read_record_id", "read_uuid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def _position(text: str) -> Position:
     if match is None:
         raise Mistake(
             400,
-            f"{text!r} is no place in the history",
-            "The address was damaged on its way. Start again at the newest records.",
+            _("%(text)s is no place in the history", text=repr(text)),
+            _("The address was damaged on its way. Start again at the newest records."),
         )
     return Position(int(match[1]), int(match[2]))
 
@@ -59,12 +61,12 @@ def _position(text: str) -> Position:
 _RECORD_ID: Final = re.compile(r"([0-9a-fA-F-]{32,36})\.([0-9]{1,9})")
 
 
-def read_uuid(text: str) -> UUID:
-    """A revision's id. Raises `Mistake` when it is none."""
+def read_uuid(text: str, what: str = gettext_noop("revision")) -> UUID:
+    """The id of a revision, or a group. Raises `Mistake` when it is none."""
     try:
         return UUID(text)
     except ValueError:
-        raise _no_id(text, "revision", "01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11") from None
+        raise _no_id(text, what, "01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11") from None
 
 
 def read_record_id(text: str) -> tuple[UUID, int]:
@@ -75,12 +77,28 @@ def read_record_id(text: str) -> tuple[UUID, int]:
             return UUID(match[1]), int(match[2])
     except ValueError:
         pass  # told below, as for a text of any other form
-    raise _no_id(text, "record", "01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11.0")
+    raise _no_id(text, gettext_noop("record"), "01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11.0")
+
+
+_MENTIONED: Final = re.compile(
+    r" in record ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]{1,9})\b"
+)
+
+
+def mentioned(text: str) -> str:
+    """The record id that a text names as where something happened; else an empty text."""
+    found = _MENTIONED.search(text)
+    return found[1] if found else ""
 
 
 def _no_id(text: str, what: str, example: str) -> Mistake:
     return Mistake(
         404,
-        f"{text!r} is no {what} id",
-        f"A {what} id looks like {example}. Check the address, or look for the {what} in the feed.",
+        _("%(text)s is no %(what)s id", text=repr(text), what=_(what)),
+        _(
+            "A %(what)s id looks like %(example)s. Check the address, "
+            "or look for the %(what)s in the feed.",
+            what=_(what),
+            example=example,
+        ),
     )

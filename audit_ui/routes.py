@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from anyio import from_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
@@ -19,7 +18,10 @@ from audit_ui.access import Gate, Subject, is_local
 from audit_ui.assets import ASSETS
 from audit_ui.errors import Mistake
 from audit_ui.filters import Filters
+from audit_ui.languages import gettext as _
 from audit_ui.links import JSON, unsegment
+from audit_ui.origins import check_origin
+from audit_ui.reader import Reader
 from audit_ui.search import parse
 from audit_ui.site import Site
 from audit_ui.veil import veiled
@@ -29,16 +31,22 @@ from audit_ui.views.coverage import coverage_page
 from audit_ui.views.export import export_csv, export_jsonl
 from audit_ui.views.feed import atom_feed, feed_page
 from audit_ui.views.field import field_page
+from audit_ui.views.group import group_page
 from audit_ui.views.help import help_page
 from audit_ui.views.object import object_page
 from audit_ui.views.record import record_page
+from audit_ui.views.related import related_page
+from audit_ui.views.restore import Form, restore_page, undo_record_page, undo_revision_page
 from audit_ui.views.revision import revision_page
-from audit_ui.witness import note_view
+from audit_ui.witness import Viewings, note_view
 from lifecycle.errors import StoreError
 
 __all__ = ["Pages"]
 
 _log = logging.getLogger("audit_ui")
+
+_BOTH: Final = ("GET", "POST")
+_LARGEST: Final = 1_000_000  # bytes of a form
 
 _View: TypeAlias = Callable[..., Response]
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -47,17 +55,20 @@ _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 class Pages:
     """The endpoints: who may see a page is asked first, then its view runs in a worker thread."""
 
-    def __init__(self, site: Site, gate: Gate) -> None:
+    def __init__(self, site: Site, gate: Gate, viewings: Viewings | None = None) -> None:
         self._site = site
         self._gate = gate
+        self._viewings = viewings
 
     def routes(self) -> list[Route]:
         """Every address below the mount."""
         pages: list[tuple[str, str, _View]] = [
             ("/o/{entity}/{key}", "object", object_page),
+            ("/o/{entity}/{key}/related", "related", related_page),
             ("/o/{entity}/{key}/f/{field}", "field", field_page),
             ("/r/{record}", "record", record_page),
             ("/t/{revision}", "revision", revision_page),
+            ("/g/{group}", "group", group_page),
             ("/a/{actor}", "actor", actor_page),
         ]
         feeds: list[tuple[str, str, _View]] = [
@@ -68,12 +79,22 @@ class Pages:
             ("/feed.atom", "feed", atom_feed),
             ("/-/activity.svg", "feed", activity_image),
         ]
+        deeds: list[tuple[str, str, _View]] = [
+            ("/r/{record}/undo", "undo", undo_record_page),
+            ("/t/{revision}/undo", "undo", undo_revision_page),
+            ("/o/{entity}/{key}/restore", "restore", restore_page),
+        ]
         as_json = [(f"{path}{JSON}", page, view) for path, page, view in pages]
         as_json.append(("/feed.json", "feed", feed_page))
         as_json.append((f"/-/coverage{JSON}", "coverage", coverage_page))
         exports = [("/export.csv", export_csv), ("/export.jsonl", export_jsonl)]
         return [
             *(Route(path, self._page(page, view, json=True)) for path, page, view in as_json),
+            *(
+                Route(f"{path}{JSON}", self._deed(page, view, json=True))
+                for path, page, view in deeds
+            ),
+            *(Route(path, self._deed(page, view), methods=_BOTH) for path, page, view in deeds),
             *(Route(path, self._page(page, view)) for path, page, view in [*feeds, *pages]),
             *(Route(path, self._page("export", view, "export")) for path, view in exports),
             Route("/-/health", self._health),
@@ -87,47 +108,77 @@ class Pages:
             request.scope["audit_ui.json"] = json
             names = _names(request)
             self._refuse_strangers(request)
+            request.scope["user"] = await self._gate.user_of(request.scope)
             subject = _subject(page, names, request)
             await self._admit(request, action, subject)
-            note_view(request.scope.get("user"), action, subject)
+            await self._note(request, action, subject)
             return await run_in_threadpool(view, self._site_for(request, page), request, **names)
 
         return endpoint
 
-    def _site_for(self, request: Request, page: str) -> Site:
-        """The pages as this request's user may see them; asked from the view's worker thread."""
-        if not self._gate.field_rights:
-            return self._site
+    def _deed(self, page: str, view: _View, *, json: bool = False) -> _Endpoint:
+        """A page that shows what would be done, and does it when its form is sent."""
+
+        async def endpoint(request: Request) -> Response:
+            request.scope["audit_ui.json"] = json
+            names = _names(request)
+            self._refuse_strangers(request)
+            request.scope["user"] = await self._gate.user_of(request.scope)
+            sent = request.method == "POST"
+            if sent and self._site.restorer is not None:
+                check_origin(request.headers, self._site.restorer.trusted_origins)
+            subject = _subject(page, names, request)
+            await self._admit(request, "restore", subject)
+            form = Form.read(await _body(request)) if sent else None
+            await self._note(request, "restore" if sent else "preview", subject)
+            site = self._site_for(request, page)
+            return await run_in_threadpool(view, site, request, form, **names)
+
+        return endpoint
+
+    async def _note(self, request: Request, action: str, subject: Subject) -> None:
+        """Tell who was let in, before anything is shown; what is done is recorded by itself."""
         user = request.scope.get("user")
+        note_view(user, action, subject)
+        if self._viewings is not None and action in ("view", "preview") and subject.page != "help":
+            await run_in_threadpool(self._viewings.note, self._site, user, subject)
 
-        def may_see(entity: str, field: str) -> bool:
-            subject = Subject(page=page, entity=entity, field=field)
-            return from_thread.run(self._gate.admits, user, "view_field", subject)
-
+    def _site_for(self, request: Request, page: str) -> Site:
+        """The pages as this request's user may see them."""
+        reader = Reader(self._gate, request.scope.get("user"), page)
+        request.scope["audit_ui.reader"] = reader
+        if not reader.is_veiled:
+            return self._site
         site = self._site
         return replace(
             site,
-            store=veiled(site.store, may_see),
-            unhurried=veiled(site.unhurried, may_see),
+            store=veiled(site.store, reader.sees),
+            unhurried=veiled(site.unhurried, reader.sees),
         )
 
     def _refuse_strangers(self, request: Request) -> None:
         if self._gate.local_only and not is_local(request.scope):
             raise Mistake(
                 403,
-                "These pages answer this machine only",
-                "They were set up with local_only=True, and this request came from elsewhere, "
-                "through a proxy, or under another host name. Open them on the machine itself "
-                "under http://127.0.0.1, or have the application pass access=… to create_app.",
+                _("These pages answer this machine only"),
+                _(
+                    "They were set up with local_only=True, and this request came from "
+                    "elsewhere, through a proxy, or under another host name. Open them on the "
+                    "machine itself under http://127.0.0.1, or have the application pass "
+                    "access=… to create_app."
+                ),
             )
 
     async def _admit(self, request: Request, action: str, subject: Subject) -> None:
         if not await self._gate.admits(request.scope.get("user"), action, subject):
             raise Mistake(
                 403,
-                "You may not see this page",
-                f"The application did not give you the right to {action} it. "
-                "Sign in with another account, or ask whoever runs the application.",
+                _("You may not see this page"),
+                _(
+                    "The application did not give you the right to %(action)s it. Sign in with "
+                    "another account, or ask whoever runs the application.",
+                    action=action,
+                ),
             )
 
     async def _health(self, request: Request) -> Response:
@@ -140,15 +191,32 @@ class Pages:
         return JSONResponse({"status": "ok"})
 
 
+async def _body(request: Request) -> bytes:
+    """The form that was sent. Raises `Mistake` for anything else, and for one too large."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise Mistake(415, _("This is no form"), _("Nothing was done. Use the form on the page."))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST:
+            raise Mistake(
+                413, _("This form is too large"), _("Nothing was done. Choose less at once.")
+            )
+    return bytes(body)
+
+
 def _names(request: Request) -> dict[str, str]:
     try:
         names = {name: unsegment(text) for name, text in request.path_params.items()}
     except ValueError as error:
         raise Mistake(
-            404, "This address is damaged", f"In it, {error}. Look for the record in the feed."
+            404,
+            _("This address is damaged"),
+            _("In it, %(error)s. Look for the record in the feed.", error=error),
         ) from None
     if names.get("entity") == "":  # to the store it would mean every entity
-        raise Mistake(404, "No entity has an empty name", "Choose the entity in the feed.")
+        raise Mistake(404, _("No entity has an empty name"), _("Choose the entity in the feed."))
     return names
 
 

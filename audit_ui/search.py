@@ -13,6 +13,7 @@ from typing import Final
 
 from audit_ui.errors import Mistake
 from audit_ui.filters import NAMES, Filters, Term
+from audit_ui.languages import gettext as _
 
 __all__ = ["parse", "render"]
 
@@ -45,8 +46,8 @@ def parse(line: str) -> Filters:
         if sum(term.name == name for term in terms) > 1:
             raise Mistake(
                 400,
-                f"{name}: is given twice",
-                "Changes are shown of one stretch of time.",
+                _("%(name)s: is given twice", name=name),
+                _("Changes are shown of one stretch of time."),
             )
     return Filters.ordered(terms)
 
@@ -59,19 +60,25 @@ def _terms(line: str) -> Iterator[Term]:
         if token is None or (bare and ":" in bare):
             raise Mistake(
                 400,
-                f"{line[at:].strip()[:60]!r} cannot be understood",
-                "Write name:value, with the value in double quotes if it has spaces; every "
-                'opening quote needs a closing one, as in reason:"price corrected".',
+                _("%(strip)s cannot be understood", strip=repr(line[at:].strip()[:60])),
+                _(
+                    "Write name:value, with the value in double quotes if it has spaces; every "
+                    'opening quote needs a closing one, as in reason:"price corrected".'
+                ),
             )
         at = token.end()
         quoted = token["quoted"]
         value = token["plain"] if quoted is None else re.sub(r"(?s)\\(.)", r"\1", quoted)
         name = _name(token["name"]) if token["name"] else "text"
         if not value:
-            raise Mistake(400, f"{name}: has no value", "Give it one, or leave it out.")
+            raise Mistake(
+                400, _("%(name)s: has no value", name=name), _("Give it one, or leave it out.")
+            )
         if token["not"] and name in ("since", "until"):
             raise Mistake(
-                400, f"{name}: cannot be turned round", "Use since: for after, until: for before."
+                400,
+                _("%(name)s: cannot be turned round", name=name),
+                _("Use since: for after, until: for before."),
             )
         yield Term(name, value, bool(token["not"]))
 
@@ -83,9 +90,12 @@ def _name(word: str) -> str:
     close = get_close_matches(name, (*NAMES, *_ALSO), 1)
     raise Mistake(
         400,
-        f"{word[:60]!r} is no filter",
-        (f"Did you mean {close[0]}:? " if close else "")
-        + f"There are {', '.join(NAMES)}. To look for a text with a colon, put it in quotes.",
+        _("%(word)s is no filter", word=repr(word[:60])),
+        (_("Did you mean %(name)s:?", name=close[0]) + " " if close else "")
+        + _(
+            "There are %(names)s. To look for a text with a colon, put it in quotes.",
+            names=", ".join(NAMES),
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -12,19 +13,27 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from audit_ui.access import Subject
 from audit_ui.activity import Activity
 from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS, Filters
+from audit_ui.languages import current, gettext, ngettext, number
 from audit_ui.links import JSON, Links
-from audit_ui.text import breakable, one_line, shortened, span, typed, visible
+from audit_ui.places import mentioned
+from audit_ui.reader import Reader, actor_of
+from audit_ui.restoring import Restorer
+from audit_ui.text import breakable, long_day, one_line, shortened, span, typed, visible
+from lifecycle.audit.ledger import Ledger
+from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import join_path
 from lifecycle.coverage import Coverage
+from lifecycle.relations import Pointer
 
 __all__ = ["Site"]
 
@@ -38,6 +47,15 @@ def _finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def _marked_up(text: Callable[..., str]) -> Callable[..., Markup]:
+    """A source of texts for templates: its texts are markup, the values put into them are not."""
+
+    def told(*message: Any, **values: Any) -> Markup:
+        return Markup(text(*message, **{name: escape(_finalize(v)) for name, v in values.items()}))
+
+    return told
+
+
 _ADDRESSABLE: Final = 1_000  # characters; servers refuse addresses that are much longer
 
 
@@ -46,6 +64,18 @@ def _field_name(path: tuple[str, ...]) -> str:
     named = takewhile(lambda segment: not segment.isdecimal(), path[1:])
     name = join_path(path[0], *named)
     return "" if name.startswith("$") or len(name) > _ADDRESSABLE else name
+
+
+def _lang() -> str:
+    return current().lang
+
+
+_SAID: Final = re.findall(r'say\("([^"]+)"', ASSETS["pages.js"].content.decode())
+
+
+def _script_texts() -> dict[str, str]:
+    """What the script says, in the language of the page; nothing for English."""
+    return {text: gettext(text) for text in _SAID} if current().texts else {}
 
 
 @cache
@@ -59,8 +89,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(brief=brief, field_name=_field_name, presets=PRESETS, verbs=VERBS)
+    environment.globals.update(_=_marked_up(gettext), ngettext=_marked_up(ngettext), lang=_lang)
+    environment.globals.update(script_texts=_script_texts)
     environment.filters.update(
-        breakable=breakable, one_line=one_line, shortened=shortened, span=span, typed=typed
+        breakable=breakable,
+        long_day=long_day,
+        mentions=mentioned,
+        number=number,
+        one_line=one_line,
+        shortened=shortened,
+        span=span,
+        typed=typed,
     )
     return environment
 
@@ -92,10 +131,33 @@ class Site:
     activity: Activity = field(default_factory=Activity)
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
+    actor: Callable[[Any], str | None] = actor_of
+    restorer: Restorer | None = None
+    ledger: Ledger | None = None
+    pointers: Callable[[str], Sequence[Pointer]] | None = None
 
     def is_json(self, request: Request) -> bool:
         """Whether the page was asked for by a program."""
         return bool(request.scope.get("audit_ui.json"))
+
+    def reader(self, request: Request) -> Reader:
+        """Who asks."""
+        reader: Reader = request.scope["audit_ui.reader"]
+        return reader
+
+    def may_undo(self, request: Request, record: Record) -> bool:
+        """Whether to offer the reader to undo a change, or to restore its object to it."""
+        if self.restorer is None or not self.restorer.knows(record):
+            return False
+        subject = Subject(page="undo", record=record.id, entity=record.entity, key=record.key)
+        return self.reader(request).may("restore", subject)
+
+    def may_undo_any(self, request: Request, records: Sequence[Record]) -> bool:
+        """Whether to offer the reader to undo a whole revision with these records."""
+        if self.restorer is None or not any(map(self.restorer.knows, records)):
+            return False
+        subject = Subject(page="undo", revision=str(records[0].revision.id))
+        return self.reader(request).may("restore", subject)
 
     def links(self, request: Request) -> Links:
         """Links relative to the page asked for."""

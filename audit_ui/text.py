@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from markupsafe import Markup, escape
 
-__all__ = ["breakable", "one_line", "shortened", "spaces_shown", "span", "typed", "visible"]
+from audit_ui.languages import gettext as _
+from audit_ui.languages import gettext_noop, number
+
+__all__ = [
+    "breakable",
+    "long_day",
+    "one_line",
+    "shortened",
+    "spaces_shown",
+    "span",
+    "typed",
+    "visible",
+]
 
 _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad"  # control characters, except tab and newline
     "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # no width, or turns the line round
     "\ud800-\udfff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"  # half ones, no ones, tags
 )
-_SPANS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_SPANS: Final = (
+    (86_400, gettext_noop("d")),
+    (3_600, gettext_noop("h")),
+    (60, gettext_noop("min")),
+    (1, gettext_noop("s")),
+)
+_WEEKDAYS: Final = (
+    gettext_noop("Mon"),
+    gettext_noop("Tue"),
+    gettext_noop("Wed"),
+    gettext_noop("Thu"),
+    gettext_noop("Fri"),
+    gettext_noop("Sat"),
+    gettext_noop("Sun"),
+)
+_MONTHS: Final = (
+    gettext_noop("Jan"),
+    gettext_noop("Feb"),
+    gettext_noop("Mar"),
+    gettext_noop("Apr"),
+    gettext_noop("May"),
+    gettext_noop("Jun"),
+    gettext_noop("Jul"),
+    gettext_noop("Aug"),
+    gettext_noop("Sep"),
+    gettext_noop("Oct"),
+    gettext_noop("Nov"),
+    gettext_noop("Dec"),
+)
 _SPACES: Final = str.maketrans({" ": "·", "\t": "→", "\n": "↵\n", "\xa0": "⍽"})
 
 
@@ -43,10 +83,21 @@ def span(length: timedelta) -> str:
     for size, unit in _SPANS:
         count, seconds = divmod(seconds, size)
         if count or parts:
-            parts.append(f"{count:,} {unit}" if count else "")
+            parts.append(f"{number(count)} {_(unit)}" if count else "")
         if len(parts) == 2:
             break
-    return " ".join(filter(None, parts)) or "less than a second"
+    return " ".join(filter(None, parts)) or _("less than a second")
+
+
+def long_day(day: date) -> str:
+    """A day with its weekday, and the month by its name."""
+    return _(
+        "%(weekday)s %(day)s %(month)s %(year)s",
+        weekday=_(_WEEKDAYS[day.weekday()]),
+        day=day.day,
+        month=_(_MONTHS[day.month - 1]),
+        year=day.year,
+    )
 
 
 def typed(text: str) -> Markup:

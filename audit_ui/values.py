@@ -10,9 +10,11 @@ from enum import Enum
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
+from audit_ui.languages import gettext as _
+from audit_ui.languages import gettext_noop
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN, Erased, Marker
 
-__all__ = ["Kind", "Shown", "shown"]
+__all__ = ["Kind", "Shown", "shown", "worded"]
 
 Kind: TypeAlias = Literal[
     "text", "plain", "structure", "binary", "null", "empty", "absent", "unknown", "masked"
@@ -29,10 +31,10 @@ class Shown:
 
 
 _WORDED: Final[dict[object, tuple[Kind, str]]] = {
-    None: ("null", "NULL"),
-    ABSENT: ("absent", "no value"),
-    UNKNOWN: ("unknown", "not known"),
-    MASKED: ("masked", "hidden"),
+    None: ("null", gettext_noop("NULL")),
+    ABSENT: ("absent", gettext_noop("no value")),
+    UNKNOWN: ("unknown", gettext_noop("not known")),
+    MASKED: ("masked", gettext_noop("hidden")),
 }
 _CONTAINERS: Final = (Mapping, list, tuple, set, frozenset)
 _WIDTH: Final = 72
@@ -46,14 +48,24 @@ def shown(value: Any) -> Shown:
         kind, text = _WORDED[value]
         return Shown(kind, text, name)
     if isinstance(value, Erased):
-        return Shown("masked", "erased", name)
+        return Shown("masked", gettext_noop("erased"), name)
     if isinstance(value, str) and not isinstance(value, Enum):
-        return Shown("text", str(value), name) if value else Shown("empty", "empty text", name)
+        return (
+            Shown("text", str(value), name)
+            if value
+            else Shown("empty", gettext_noop("empty text"), name)
+        )
     if isinstance(value, bytes | bytearray | memoryview):
         return Shown("binary", _binary(bytes(value)), name)
     if isinstance(value, _CONTAINERS):
         return Shown("structure", _pretty(value, 0), name)
     return Shown("plain", _scalar(value), name)
+
+
+def worded(value: Shown) -> str:
+    """The text in the language of the page, where it is ours; of the data's it is left alone."""
+    ours = value.kind in ("null", "empty", "absent", "unknown", "masked")
+    return _(value.text) if ours else value.text
 
 
 def _binary(value: bytes) -> str:

@@ -11,14 +11,14 @@ from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import AuditStore, Page, Query
 from lifecycle.changes import ABSENT, MASKED, Change, ChangeSet, Delta, split_path
 
-__all__ = ["MaySee", "veiled"]
+__all__ = ["MaySee", "veiled", "veiled_changes"]
 
 MaySee = Callable[[str, str], bool]
 """Tells whether a field of an entity may be seen."""
 
 
 def veiled(store: AuditStore, may_see: MaySee) -> AuditStore:
-    """A store's records as one reader may see them; asked once for each field of an entity."""
+    """A store's records as one reader may see them."""
     return cast(AuditStore, _Veiled(store, may_see))
 
 
@@ -31,7 +31,6 @@ class _Veiled:
     def __init__(self, store: AuditStore, may_see: MaySee) -> None:
         self._store = store
         self._may_see = may_see
-        self._known: dict[tuple[str, str], bool] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._ASKED:
@@ -53,21 +52,20 @@ class _Veiled:
         return map(self._seen, self._store.scan(query))
 
     def _seen(self, record: Record) -> Record:
-        hidden = [path for path in record.changes if not self._shows(record.entity, path)]
-        if not hidden:
-            return record
-        deltas: dict[str, Delta] = dict(record.changes.items())
-        for path in hidden:  # that it changed may be known, and where, but no part of a value
-            field = split_path(path)[0]
-            deltas[field] = _masked(deltas.pop(path))
-        return replace(record, changes=ChangeSet(deltas, record.changes.operation))
+        changes = veiled_changes(record.entity, record.changes, self._may_see)
+        return record if changes is record.changes else replace(record, changes=changes)
 
-    def _shows(self, entity: str, path: str) -> bool:
+
+def veiled_changes(entity: str, changes: ChangeSet, may_see: MaySee) -> ChangeSet:
+    """The changes with the values hidden that may not be seen; the same ones where all may."""
+    hidden = [path for path in changes if not may_see(entity, split_path(path)[0])]
+    if not hidden:
+        return changes
+    deltas: dict[str, Delta] = dict(changes.items())
+    for path in hidden:  # that it changed may be known, and where, but no part of a value
         field = split_path(path)[0]
-        known = self._known.get((entity, field))
-        if known is None:
-            known = self._known[entity, field] = self._may_see(entity, field)
-        return known
+        deltas[field] = _masked(deltas.pop(path))
+    return ChangeSet(deltas, changes.operation)
 
 
 def _masked(delta: Delta) -> Change:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from audit_ui.languages import gettext as _
+from audit_ui.languages import number
 from audit_ui.myers import Run, runs
 from audit_ui.text import spaces_shown
 
@@ -101,7 +103,7 @@ def folded(fragments: Iterable[Fragment], kept: int = _KEPT) -> tuple[Fragment, 
             continue
         out += [
             Fragment("same", fragment.text[:head]),
-            Fragment("gap", f"… {left_out:,} characters …"),
+            Fragment("gap", _("… %(number)s characters …", number=number(left_out))),
             Fragment("same", fragment.text[len(fragment.text) - tail :]),
         ]
     return tuple(fragment for fragment in out if fragment.text)
@@ -145,7 +147,9 @@ def _context(lines: Sequence[str], follows: bool, precedes: bool) -> Iterator[Li
         yield from plain_lines(lines, "same")
         return
     yield from plain_lines(lines[:head], "same")
-    yield Line("gap", (Fragment("gap", f"… {left_out:,} unchanged lines …"),))
+    yield Line(
+        "gap", (Fragment("gap", _("… %(number)s unchanged lines …", number=number(left_out))),)
+    )
     yield from plain_lines(lines[len(lines) - tail :], "same")
 
 

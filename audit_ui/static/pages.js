@@ -11,6 +11,10 @@
     try { localStorage.setItem(`audit-${name}`, value); } catch { /* private browsing */ }
   };
 
+  // The page hands over the texts of its language, where that is not English.
+  const texts = JSON.parse(root.dataset.texts ?? "{}");
+  const say = (text, value = "") => (texts[text] ?? text).replace("%s", () => value);
+
   // --- theme: before the first paint, so that nothing flashes ---
   const themes = ["auto", "light", "dark"];
   const setTheme = (theme) => {
@@ -29,32 +33,43 @@
   const localText = (element, at) =>
     element.dataset.part === "time" && sameDay(at) ? timeOf(at) : `${dateOf(at)} ${timeOf(at)}`;
 
-  const showTimes = (local) => {
+  const spans = [["year", 31557600], ["month", 2629800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const relativeText = (at) => {
+    const seconds = (at - Date.now()) / 1000;
+    const [unit, size] = spans.find(([, size]) => Math.abs(seconds) >= size) ?? spans[5];
+    return new Intl.RelativeTimeFormat(root.lang, { numeric: "auto" }).format(Math.round(seconds / size), unit);
+  };
+
+  const zones = ["local", "utc", "relative"];
+  const showTimes = (zone) => {
     for (const element of document.querySelectorAll("time[title]")) {
       element.dataset.utc ??= element.textContent;
       const at = new Date(element.dateTime);
-      element.textContent = local ? localText(element, at) : element.dataset.utc;
+      element.textContent = zone === "utc" ? element.dataset.utc
+        : zone === "local" ? localText(element, at) : relativeText(at);
     }
   };
 
   document.addEventListener("DOMContentLoaded", () => {
     const themeButton = document.querySelector("[data-toggle=theme]");
     const zoneButton = document.querySelector("[data-toggle=zone]");
-    let local = recall("zone") !== "utc";
+    let zone = zones.includes(recall("zone")) ? recall("zone") : "local";
 
+    const themeNames = { auto: say("Auto"), light: say("Light"), dark: say("Dark") };
     const nameTheme = () => {
-      themeButton.textContent = theme[0].toUpperCase() + theme.slice(1);
-      themeButton.ariaLabel = themeButton.title = `Theme: ${theme}`;
+      themeButton.textContent = themeNames[theme];
+      themeButton.ariaLabel = themeButton.title = say("Theme: %s", themeNames[theme].toLowerCase());
     };
-    const nameZone = () => { zoneButton.textContent = local ? "Local time" : "UTC"; };
+    const zoneNames = { local: say("Local time"), utc: "UTC", relative: say("Time ago") };
+    const nameZone = () => { zoneButton.textContent = zoneNames[zone]; };
     const zoneName = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
     document.querySelector("[data-zone-note]").hidden = true;
     themeButton.hidden = zoneButton.hidden = false;
-    zoneButton.title = `Switch between UTC and ${zoneName}`;
+    zoneButton.title = say("Switch between %s, UTC and how long ago", zoneName);
     nameTheme();
     nameZone();
-    showTimes(local);
+    showTimes(zone);
 
     themeButton.addEventListener("click", () => {
       theme = themes[(themes.indexOf(theme) + 1) % themes.length];
@@ -63,10 +78,10 @@
       nameTheme();
     });
     zoneButton.addEventListener("click", () => {
-      local = !local;
-      remember("zone", local ? "local" : "utc");
+      zone = zones[(zones.indexOf(zone) + 1) % zones.length];
+      remember("zone", zone);
       nameZone();
-      showTimes(local);
+      showTimes(zone);
     });
 
     // Filters left empty do not belong in the address.
@@ -89,12 +104,13 @@
         const found = await answer.json();
         const count = found.records.length;
         if (!count) return;
-        const text = `${count}${found.newer_than ? "+" : ""} newer change${count > 1 ? "s" : ""}: show`;
+        const text = count === 1 && !found.newer_than ? say("1 newer change: show")
+          : say("%s newer changes: show", `${count}${found.newer_than ? "+" : ""}`);
         if (live.textContent !== text) live.textContent = text;
         live.dataset.new = "";
         live.href = location.href;
       } catch {
-        live.textContent = "Newer changes cannot be asked for: try again";
+        live.textContent = say("Newer changes cannot be asked for: try again");
       }
     };
     if (live) setInterval(ask, 10_000);
@@ -114,7 +130,7 @@
         link.textContent = name;
         gone.type = "button";
         gone.textContent = "×";
-        gone.ariaLabel = `Forget the view ${name}`;
+        gone.ariaLabel = say("Forget the view %s", name);
         gone.addEventListener("click", () => {
           remember("views", JSON.stringify(Object.fromEntries(views().filter(([one]) => one !== name))));
           listViews();
@@ -128,7 +144,7 @@
       own.hidden = false;
       listViews();
       own.querySelector(":scope > button").addEventListener("click", () => {
-        const name = window.prompt("A name for this view")?.trim().slice(0, 60);
+        const name = window.prompt(say("A name for this view"))?.trim().slice(0, 60);
         if (!name) return;
         remember("views", JSON.stringify(Object.fromEntries([...views(), [name, location.search]])));
         listViews();
@@ -139,8 +155,8 @@
     const keysButton = document.querySelector("[data-toggle=keys]");
     let keys = recall("keys") !== "off";
     const nameKeys = () => {
-      keysButton.textContent = keys ? "Keys on" : "Keys off";
-      keysButton.title = "Single-key shortcuts; ? explains them";
+      keysButton.textContent = keys ? say("Keys on") : say("Keys off");
+      keysButton.title = say("Single-key shortcuts; ? explains them");
     };
     keysButton.hidden = false;
     nameKeys();
@@ -151,7 +167,7 @@
     });
     const follow = (selector) => document.querySelector(selector)?.click();
     const step = (by) => {
-      const rows = [...document.querySelectorAll(".record .details, .timeline li a")];
+      const rows = [...document.querySelectorAll(".record .details, .timeline li a")].filter((row) => row.checkVisibility());
       const at = rows.indexOf(document.activeElement);
       rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))]?.focus();
     };

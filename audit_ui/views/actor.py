@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text
 from audit_ui.raw import plain
 from audit_ui.reading import newest_first
@@ -27,8 +28,8 @@ def actor_page(site: Site, request: Request, actor: str) -> Response:
     if not slice.records and not cursor:
         raise Mistake(
             404,
-            f"Nothing is recorded of an actor {actor!r}",
-            "Check how the id is written; labels, such as a full name, are no ids.",
+            _("Nothing is recorded of an actor %(actor)s", actor=repr(actor)),
+            _("Check how the id is written; labels, such as a full name, are no ids."),
         )
     return site.render(
         request,

@@ -1,31 +1,85 @@
-"""What is recorded, and what was seen but is not in the log."""
+"""What is recorded, what was seen but is not in the log, and what proves that the log is whole."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from audit_ui.errors import Mistake
+from audit_ui.raw import plain
 from audit_ui.site import Site
+from lifecycle.audit.attesting import VERIFICATION
+from lifecycle.audit.records import Record
+from lifecycle.audit.store import Query
+from lifecycle.errors import TablesMissing
+from lifecycle.markers import ABSENT
 
-__all__ = ["coverage_page"]
+__all__ = ["Integrity", "coverage_page"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Integrity:
+    """What is known here of the evidence: the last seal, and the last verification recorded.
+
+    ``keeps`` is false for a store that keeps no evidence, and ``None`` while it lacks the tables.
+    """
+
+    keeps: bool | None
+    sealed_at: datetime | None = None
+    sealed_by: str | None = None
+    seal: int | None = None
+    newest: Record | None = None
+    verified: Record | None = None
+
+    def found(self, name: str) -> Any:
+        """What the last verification recorded of itself under a name, ``ABSENT`` for nothing."""
+        change = None if self.verified is None else self.verified.changes.get(name)
+        return getattr(change, "new", ABSENT)
 
 
 def coverage_page(site: Site, request: Request) -> Response:
-    """The coverage of the Lifecycle these pages were made with; it reads nothing of the store."""
-    if site.coverage is None:
-        raise Mistake(
-            404,
-            "These pages know the store only",
-            "What is recorded knows the application: give create_app the Lifecycle itself.",
-        )
-    found = site.coverage()
+    """The coverage of the Lifecycle these pages were made with, and the evidence in the store."""
+    found = None if site.coverage is None else site.coverage()
+    proof = _integrity(site)
     return site.render(
         request,
         "coverage.html",
-        json=lambda: asdict(found),
+        json=lambda: {
+            **({} if found is None else asdict(found)),
+            "integrity": {
+                "keeps_evidence": proof.keeps,
+                "sealed_at": proof.sealed_at and proof.sealed_at.isoformat(),
+                "sealed_by": proof.sealed_by,
+                "seal": proof.seal,
+                "verified": proof.verified and plain(proof.verified),
+            },
+        },
         coverage=found,
-        times=sum(one.times for one in found.unrecorded),
+        proof=proof,
+        times=0 if found is None else sum(one.times for one in found.unrecorded),
+    )
+
+
+def _integrity(site: Site) -> Integrity:
+    """Three questions to the store."""
+    if site.ledger is None:
+        return Integrity(keeps=False)
+    verified = next(iter(site.store.page(Query(entity=VERIFICATION), limit=1)), None)
+    newest = next(iter(site.store.page(Query(), limit=1)), None)
+    try:
+        seal = site.ledger.last_seal()
+    except TablesMissing:
+        return Integrity(keeps=None, newest=newest, verified=verified)
+    if seal is None:
+        return Integrity(keeps=True, newest=newest, verified=verified)
+    return Integrity(
+        keeps=True,
+        sealed_at=datetime.fromisoformat(seal.at),
+        sealed_by=seal.actor,
+        seal=seal.number,
+        newest=newest,
+        verified=verified,
     )

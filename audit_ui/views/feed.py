@@ -21,6 +21,8 @@ from lifecycle.audit.records import Record, Revision
 __all__ = ["Group", "atom_feed", "feed_page", "grouped"]
 
 LIMIT = 50
+COUNTED = 10_000
+"""How far changes are counted, and only when asked."""
 
 INPUTS = (
     "entity",
@@ -79,6 +81,9 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     query, sieve = filters.query(site.now()), filters.sieve()
     slice = searched(site.store, query, sieve, cursor, LIMIT)
     is_empty = not slice.records and not cursor and not filters
+    count = None
+    if params.get("count") == "1" and sieve is None:
+        count = site.store.count_at_most(query, COUNTED + 1)
     return site.render(
         request,
         "empty.html" if is_empty else "feed.html",
@@ -87,6 +92,7 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
             "records": [plain(record) for record in slice.records],
             "newer_than": place_text(slice.newer),
             "older_than": place_text(slice.older),
+            "count": count if count is None or count <= COUNTED else f"{COUNTED}+",
             "searched_back_to": slice.stopped.at.isoformat() if slice.stopped else None,
         },
         json_link=site.links(request).feed_as("feed.json", **filters.params(), **cursor.params()),
@@ -95,6 +101,9 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
         line=render(filters),
         inputs=INPUTS,
         looked_at=sum(LOOKED_AT),
+        count=count,
+        counted=COUNTED,
+        countable=sieve is None,
         entities=[] if is_empty or site.is_json(request) else site.store.entities(),
         groups=grouped(slice.records),
         slice=slice,

@@ -10,19 +10,20 @@ from starlette.responses import Response
 
 from audit_ui.diffs import cell
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text
 from audit_ui.reading import lineage, newest_first
 from audit_ui.site import Site
 from lifecycle.audit.fields import field_values
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
-from lifecycle.changes import Change, Operation
+from lifecycle.changes import Change, Operation, split_path
 from lifecycle.codec import encode
 from lifecycle.markers import ABSENT
 
 __all__ = ["field_page"]
 
-RECORDS = 500
+RECORDS = 200
 STATEMENTS = 100
 
 
@@ -34,8 +35,8 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
     if not known.records:
         raise Mistake(
             404,
-            f"Nothing is recorded for {entity} {key!r}",
-            "Check the key as it is written here; its records may also have been pruned.",
+            _("Nothing is recorded for %(entity)s %(key)s", entity=entity, key=repr(key)),
+            _("Check the key as it is written here; its records may also have been pruned."),
         )
     line = lineage(site.store, query, known, known.records[0].position, 1)
     records = _with_statements(site, entity, line.records)
@@ -43,8 +44,13 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
     if not values and not line.more and not cursor:
         raise Mistake(
             404,
-            f"No value of {field!r} is recorded for {entity} {key!r}",
-            "Choose a field on the page of the object.",
+            _(
+                "No value of %(field)s is recorded for %(entity)s %(key)s",
+                field=repr(field),
+                entity=entity,
+                key=repr(key),
+            ),
+            _("Choose a field on the page of the object."),
         )
     last = line.records[-1]
     return site.render(
@@ -73,6 +79,8 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
         label=known.records[0].label,
         values=[(one, cell(one.value, full=_full(request))) for one in values],
         before=_before(records, field, _full(request)),
+        may_undo=site.may_undo(request, known.records[0]),
+        whole=split_path(field)[0],
         newer=known.newer,
         more=line.more,
         older_key=last.former_key if last.former_key is not None else last.key,

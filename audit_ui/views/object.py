@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
 
@@ -16,19 +16,24 @@ from audit_ui.comparing import compared
 from audit_ui.diffs import state_table, table
 from audit_ui.errors import Mistake
 from audit_ui.filters import read_moment
+from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text, read_record_id
 from audit_ui.raw import plain, plain_changes
 from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
 from audit_ui.site import Site
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
-from lifecycle.changes import diff
+from lifecycle.changes import Operation, diff
 
 __all__ = ["object_page"]
 
 LIMIT = 50
 KNOWN = 200
 SIBLINGS = 20
+FOLDED = 3
+"""How many changes in a run are folded."""
+CLOSE = timedelta(minutes=10)
+"""How soon a change follows another one of the same run."""
 
 
 def object_page(site: Site, request: Request, entity: str, key: str) -> Response:
@@ -79,12 +84,14 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
         is_newest=known.newer is None,
         state=state,
         state_table=state_table(state.values, full=full),
-        days=_days(timeline),
+        days=_days(timeline, selected),
+        timeline=timeline,
         last=timeline[-1],
         more=line.more or len(line.records) > start + LIMIT,
         newer=timeline[0].position if start else known.newer,
         other_life=_other_life(known, key),
         full=full,
+        may_undo=site.may_undo(request, selected),
     )
 
 
@@ -117,8 +124,13 @@ def _known_at(site: Site, at: str, query: Query) -> tuple[Slice, Record, int]:
     if not known.records:
         raise Mistake(
             404,
-            f"{query.entity} {query.key!r} is not recorded at {at}",
-            "It came later, or recording began later. Leave the time out to see the newest.",
+            _(
+                "%(entity)s %(key)s is not recorded at %(at)s",
+                entity=query.entity,
+                key=repr(query.key),
+                at=at,
+            ),
+            _("It came later, or recording began later. Leave the time out to see the newest."),
         )
     return replace(known, newer=known.records[0].position), known.records[0], 1
 
@@ -129,7 +141,11 @@ def _counted(known: Slice, number: str, of: str) -> Record:
         index = int(of) - int(number)
         if 0 <= index < min(int(of), len(known.records)):
             return known.records[index]
-    raise Mistake(404, f"There is no version {number[:20]!r}", "Choose one from the timeline.")
+    raise Mistake(
+        404,
+        _("There is no version %(number)s", number=repr(number[:20])),
+        _("Choose one from the timeline."),
+    )
 
 
 def _just_after(position: Position) -> Position:
@@ -146,27 +162,39 @@ def _siblings(site: Site, selected: Record) -> list[Record]:
 def _too_far() -> Mistake:
     return Mistake(
         404,
-        "Too many changes lie between",
-        f"A version can be compared with the newest when it is one of the last {KNOWN}. "
-        "Choose one from the timeline.",
+        _("Too many changes lie between"),
+        _(
+            "A version can be compared with the newest when it is one of the last "
+            "%(known)s. Choose one from the timeline.",
+            known=KNOWN,
+        ),
     )
 
 
 def _nothing_known(query: Query) -> Mistake:
     return Mistake(
         404,
-        f"Nothing is recorded for {query.entity} {query.key!r}",
-        "Check the key as it is written here; it may also have been changed before recording "
-        "began, or its records may have been pruned.",
+        _("Nothing is recorded for %(entity)s %(key)s", entity=query.entity, key=repr(query.key)),
+        _(
+            "Check the key as it is written here; it may also have been changed before "
+            "recording began, or its records may have been pruned."
+        ),
     )
 
 
 def _no_version(query: Query, wanted: str) -> Mistake:
     return Mistake(
         404,
-        f"{query.entity} {query.key!r} has no version {wanted}",
-        "That record belongs to another object, or is not in this store. "
-        "Leave the version out to see the newest one.",
+        _(
+            "%(entity)s %(key)s has no version %(wanted)s",
+            entity=query.entity,
+            key=repr(query.key),
+            wanted=wanted,
+        ),
+        _(
+            "That record belongs to another object, or is not in this store. Leave the "
+            "version out to see the newest one."
+        ),
     )
 
 
@@ -175,9 +203,40 @@ def _standing(known: Slice) -> Record | None:
     return known.records[0] if known.newer is None else None
 
 
-def _days(records: Sequence[Record]) -> list[tuple[date, list[Record]]]:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring changes on the timeline; ``folded`` when they are several of one hand."""
+
+    records: tuple[Record, ...]
+    folded: bool
+
+
+def _days(records: Sequence[Record], selected: Record) -> list[tuple[date, list[Run]]]:
     days = groupby(records, key=lambda record: record.at.date())
-    return [(day, list(of_day)) for day, of_day in days]
+    return [(day, list(_runs(of_day, selected))) for day, of_day in days]
+
+
+def _runs(records: Iterable[Record], selected: Record) -> Iterator[Run]:
+    """Updates by the same actor, each some minutes after the one before, as one run.
+
+    The selected one stays by itself.
+    """
+    run: list[Record] = []
+    for record in records:
+        if run and (selected in (run[-1], record) or not _goes_on(run[-1], record)):
+            yield Run(tuple(run), len(run) >= FOLDED)
+            run = []
+        run.append(record)
+    if run:
+        yield Run(tuple(run), len(run) >= FOLDED)
+
+
+def _goes_on(newer: Record, older: Record) -> bool:
+    return (
+        newer.operation is older.operation is Operation.UPDATE
+        and newer.revision.actor == older.revision.actor
+        and newer.at - older.at <= CLOSE
+    )
 
 
 def _other_life(known: Slice, key: str) -> Record | None:

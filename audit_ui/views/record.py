@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from audit_ui.diffs import table
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
 from audit_ui.places import read_record_id
 from audit_ui.raw import plain, raw_json
 from audit_ui.reading import around
@@ -25,9 +26,12 @@ def record_page(site: Site, request: Request, record: str) -> Response:
     if found is None:
         raise Mistake(
             404,
-            "This record is not in the store",
-            f"No record has the id {record}. It may have been pruned, "
-            "or the address belongs to another store.",
+            _("This record is not in the store"),
+            _(
+                "No record has the id %(record)s. It may have been pruned, or the address "
+                "belongs to another store.",
+                record=record,
+            ),
         )
     full = request.query_params.get("full") == "1"
     data: dict[str, Any] = {"record": found.record, "around": found, "full": full}
@@ -41,5 +45,6 @@ def record_page(site: Site, request: Request, record: str) -> Response:
         },
         table=table(found.record.changes, full=full),
         raw=raw_json(found.record),
+        may_undo=site.may_undo(request, found.record),
         **data,
     )

@@ -10,18 +10,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audit_ui.errors import Mistake
+from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text, read_uuid
 from audit_ui.raw import plain, plain_revision
 from audit_ui.reading import oldest_first
+from audit_ui.restoring import reverted
 from audit_ui.site import Site
+from audit_ui.views.feed import Group, grouped
 from lifecycle.audit.netting import netted
-from lifecycle.audit.records import Record
+from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import Query
 from lifecycle.errors import HistoryError
 
 __all__ = ["revision_page"]
 
 LIMIT = 100
+BESIDE = 100
+"""How many records are looked at for other revisions of the group."""
+
 NET = 1_000
 """How many records are summed up object by object."""
 
@@ -37,9 +43,12 @@ def revision_page(site: Site, request: Request, revision: str) -> Response:
     if found is None:
         raise Mistake(
             404,
-            "This revision is not in the store",
-            f"No revision has the id {id}. It may have been pruned, "
-            "or the address belongs to another store.",
+            _("This revision is not in the store"),
+            _(
+                "No revision has the id %(id)s. It may have been pruned, or the address "
+                "belongs to another store.",
+                id=id,
+            ),
         )
     whole = not net or slice.newer is None
     records = _net(slice.records) if net and whole else slice.records
@@ -59,7 +68,19 @@ def revision_page(site: Site, request: Request, revision: str) -> Response:
         counts=Counter((record.entity, record.operation) for record in records),
         more=slice.newer,
         paged=bool(cursor),
+        beside=_beside(site, found) if not cursor else [],
+        may_undo=site.may_undo_any(request, slice.records),
+        restores=(restores := reverted(found)),
+        restored=restores is not None and request.query_params.get("restored") == "1",
     )
+
+
+def _beside(site: Site, found: Revision) -> list[Group]:
+    """Other revisions of the same group, the first of them."""
+    if found.group is None:
+        return []
+    page = site.store.page(Query(group=found.group), limit=BESIDE, newest_first=False)
+    return grouped(record for record in page if record.revision.id != found.id)
 
 
 def _net(records: Sequence[Record]) -> tuple[Record, ...]:
@@ -69,8 +90,8 @@ def _net(records: Sequence[Record]) -> tuple[Record, ...]:
     except HistoryError as error:
         raise Mistake(
             409,
-            "These changes do not add up",
-            f"{error}. See them one by one instead.",
+            _("These changes do not add up"),
+            _("%(error)s. See them one by one instead.", error=error),
         ) from error
     return tuple(
         replace(

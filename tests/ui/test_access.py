@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,13 @@ from starlette.testclient import TestClient
 
 import audit_ui
 from audit_ui import Subject
-from audit_ui.witness import actor_of
-from lifecycle.errors import ConfigurationError
-from tests.ui.conftest import Log, everyone, insert
+from audit_ui.reader import actor_of
+from audit_ui.site import Site
+from audit_ui.witness import Viewings
+from lifecycle.audit.store import Query
+from lifecycle.changes import ABSENT, Change
+from lifecycle.errors import ConfigurationError, StoreUnreachable
+from tests.ui.conftest import START, Log, everyone, insert
 
 Browse = Callable[..., TestClient]
 
@@ -167,3 +172,59 @@ def test_who_looked_at_what_is_told_to_a_logger(log: Log, caplog: pytest.LogCapt
 def test_users_are_named_as_their_framework_names_them(user: object, id: str | None) -> None:
     """A user name, else an id; nobody for one who is not signed in."""
     assert actor_of(user) == id
+
+
+def test_views_are_recorded_where_that_is_wanted(log: Log) -> None:
+    """Who saw what, before it is shown; once an hour, and refused when it cannot be recorded."""
+    log.write(insert("shop.Order", "1", total=5))
+    options = {"access": everyone, "actor": lambda user: "staff:7"}
+    with TestClient(audit_ui.create_app(log.store, **options)) as client:
+        client.get("/o/shop.Order/1")
+    assert not log.store.page(Query(entity="audit_ui.View")).records
+    app = audit_ui.create_app(log.store, record_views=True, **options)
+    with TestClient(app) as client:
+        for path in ("/o/shop.Order/1", "/o/shop.Order/1?full=1", "/-/help", "/", "/feed.json"):
+            assert client.get(path).status_code == 200
+        found = log.store.page(Query(entity="audit_ui.View"), newest_first=False).records
+        assert [record.changes.get("page") for record in found] == [
+            Change(ABSENT, "object"),
+            Change(ABSENT, "feed"),
+        ]
+        assert (found[0].actor, found[0].changes.get("key")) == ("staff:7", Change(ABSENT, "1"))
+
+
+def test_a_view_that_cannot_be_recorded_is_refused(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would not be known."""
+    log.write(insert("shop.Order", "1", total=5))
+
+    def refuse(*asked: Any) -> Any:
+        raise StoreUnreachable("gone")
+
+    with TestClient(audit_ui.create_app(log.store, access=everyone, record_views=True)) as client:
+        monkeypatch.setattr(log.store, "append", refuse)
+        response = client.get("/o/shop.Order/1")
+        assert response.status_code == 503
+        assert "total" not in response.text
+
+
+def test_a_view_is_recorded_again_after_an_hour(log: Log) -> None:
+    """What was seen long ago is not what is seen now."""
+    times = [START, START + timedelta(minutes=59), START + timedelta(minutes=61)]
+    viewings = Viewings()
+    for time in times:
+        site = Site(log.store, log.store, "", now=lambda time=time: time)  # type: ignore[misc]
+        viewings.note(site, "ann", Subject(page="object", entity="e", key="1"))
+    found = log.store.page(Query(entity="audit_ui.View"), newest_first=False).records
+    assert [record.at for record in found] == [times[0], times[2]]
+
+
+def test_exports_are_recorded_as_whom_the_host_names(log: Log) -> None:
+    """The same function names who restores."""
+    log.write(insert("shop.Order", "1", total=5))
+    app = audit_ui.create_app(log.store, access=everyone, actor=lambda user: "staff:7")
+    with TestClient(app) as client:
+        assert client.get("/export.csv").status_code == 200
+    [record] = log.store.page(Query(entity="audit_ui.Export")).records
+    assert record.actor == "staff:7"

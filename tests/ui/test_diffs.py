@@ -346,3 +346,13 @@ def test_the_brief_has_words_for_every_kind_of_change(delta: Delta, words: list[
     """Secrets, types, sets and lists each fit in a line."""
     field = brief(ChangeSet({"f": delta})).first[0]
     assert [fragment.text for fragment in field.fragments] == words
+
+
+def test_texts_of_twenty_thousand_words_are_compared_word_by_word() -> None:
+    """A whole book chapter with a word changed here and there shows which."""
+    words = [f"{'word' * (number % 3)}{number % 997}" for number in range(20_000)]
+    other = [f"other{word}" if number % 100 == 0 else word for number, word in enumerate(words)]
+    (row,) = rows({"text": Change(" ".join(words), " ".join(other))})
+    assert row.after is not None
+    added = [part.text for part in row.after.fragments if part.mark == "added"]
+    assert added[:2] == ["other0", "otherword100"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from starlette.testclient import TestClient
 
@@ -90,8 +90,10 @@ def test_coverage_tells_what_is_not_in_the_log(lifecycle: Lifecycle) -> None:
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
         page = see(client, "/-/coverage")
         assert "No write was seen that the log does not have" in page
-        assert lifecycle.entity(Voucher) in page.partition("entities are recorded")[2]
-        assert "Sketch" in page.partition("entities are not")[2]
+        there, recorded, missing = re.split(r"\d+ entit(?:y is|ies are) (?:recorded|not)", page)
+        assert "Sketch" not in there + recorded
+        assert lifecycle.entity(Voucher) in recorded
+        assert "Sketch" in missing
         assert 'href="./-/coverage">Coverage' in client.get("/").text
         assert client.get("/-/coverage.json").json()["unrecorded"] == []
 
@@ -106,8 +108,54 @@ def test_writes_that_were_only_counted_are_listed(lifecycle: Lifecycle) -> None:
     assert "2 UPDATE shop_<b> shop.<b> raw SQL text" in page
 
 
-def test_pages_of_a_store_know_no_coverage(log: Log) -> None:
-    """Nothing leads there, and the address says why."""
+def test_pages_of_a_store_say_that_they_know_no_coverage(log: Log) -> None:
+    """They still tell of its evidence."""
     with TestClient(audit_ui.create_app(log.store, access=everyone)) as client:
-        assert "Coverage" not in client.get("/").text
-        assert "know the store only" in see(client, "/-/coverage", 404)
+        page = see(client, "/-/coverage")
+    assert "These pages know the store only" in page
+    assert "never sealed" in page
+    assert "entities are recorded" not in page
+
+
+def test_the_last_seal_and_the_last_verification_are_told(lifecycle: Lifecycle) -> None:
+    """Who sealed and verified when, and with which verdict; unknown is said to be unknown."""
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        page = see(client, "/-/coverage")
+        assert "Last seal never sealed" in page
+        assert "Not sealed yet everything, up to" in page
+        assert "not known here: none is recorded" in page
+        with acting("cron"):
+            lifecycle.evidence.seal()
+            lifecycle.evidence.verify()
+        page = see(client, "/-/coverage")
+        assert "number 1, by cron" in page
+        assert "nothing was begun since" in page
+        assert "not known here" in page, "a verification is recorded when that is asked for"
+        with acting("olga"):
+            assert lifecycle.evidence.verify(record=True).intact
+        page = see(client, "/-/coverage")
+        assert "by olga : nothing found" in page
+        assert "It read 3 records, 3 revisions, 1 seals" in page
+        assert "what was recorded since, up to" in page
+        with lifecycle.store.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.exec_driver_sql("UPDATE lifecycle_change SET label = 'x' WHERE n = 0")
+        with acting("olga"):
+            assert not lifecycle.evidence.verify(record=True).intact
+        assert "by olga : not as it was sealed" in see(client, "/-/coverage")
+        told = client.get("/-/coverage.json").json()["integrity"]
+        assert (told["seal"], told["sealed_by"], told["keeps_evidence"]) == (1, "cron", True)
+        assert told["verified"]["label"] == "3 found"
+
+
+def test_a_log_from_before_the_evidence_says_what_is_missing(lifecycle: Lifecycle) -> None:
+    """And how to make it."""
+    engine = lifecycle.store.engine  # type: ignore[attr-defined]
+    with engine.begin() as connection:
+        for name in inspect(engine).get_table_names():
+            if name.startswith("lifecycle_") and name not in (
+                "lifecycle_change",
+                "lifecycle_revision",
+            ):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        assert "lifecycle create-tables" in see(client, "/-/coverage")

@@ -116,7 +116,9 @@ def test_a_page_that_takes_too_long_is_stopped_and_says_so(
     """With how to narrow it; the host says how long is too long."""
     app = audit_ui.create_app(SlowStore(), access=lambda *asked: True, patience=0.25)
     with TestClient(app) as client, caplog.at_level(logging.ERROR, "audit_ui"):
-        response = client.get("/?since=2001-01-01")
+        response = client.get("/?since=2001-01-01&actor=ann")
+        assert 'href="./?actor=ann&amp;since=24h">last 24 hours' in response.text
+        assert "last 24 hours" not in client.get("/o/shop.Order/1").text
     assert response.status_code == 503
     assert "This question takes too long" in response.text
     assert "a more recent time" in response.text

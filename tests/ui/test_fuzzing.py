@@ -25,10 +25,12 @@ PARAMS = st.sampled_from(
 PATHS = st.one_of(
     st.sampled_from(["/", "/feed.json", "/feed.atom", "/export.csv", "/export.jsonl", "/-/help",
                      "/-/coverage", "/-/health", "/-/activity.svg"]),
-    st.builds("/{}/{}{}".format, st.sampled_from("oratx"), TEXTS.map(quote), st.sampled_from(
+    st.builds("/{}/{}{}".format, st.sampled_from("oratgx"), TEXTS.map(quote), st.sampled_from(
         ["", "/", ".json"])),
     st.builds("/o/{}/{}{}".format, TEXTS.map(quote), TEXTS.map(quote), st.sampled_from(
-        ["", "/", ".json", "/f/total", "/f/total.json", "/f/"])),
+        ["", "/", ".json", "/f/total", "/f/total.json", "/f/", "/restore", "/related"])),
+    st.builds("/{}/{}/undo{}".format, st.sampled_from("rt"), TEXTS.map(quote), st.sampled_from(
+        ["", "/", ".json"])),
 )  # fmt: skip
 
 

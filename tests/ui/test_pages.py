@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html import unescape
+from uuid import UUID
 
 import pytest
 from starlette.testclient import TestClient
@@ -515,3 +516,97 @@ def test_what_could_not_be_recorded_is_told(log: Log, browse: Callable[..., Test
         page = client.get(path).text
         assert "ot recorded in full: " in page
         assert "field &#39;total&#39; &lt;broken&gt;" in page
+
+
+# --- group ----------------------------------------------------------------------------------
+
+
+def test_what_was_written_together_is_shown_together(log: Log, browse: Browse) -> None:
+    """A revision's page has the others of its group; the group's page has all of them."""
+    group = UUID("01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11")
+    rows = log.write(insert("shop.Order", "1", total=5), group=group, reason="checkout")[0]
+    log.write(insert("shop.Order", "2", total=9), reason="another")
+    documents = log.write(insert("doc.Invoice", "a", lines=[1]), group=group)[0]
+    alone = log.write(insert("shop.Order", "3", total=5), group=UUID(int=7))[0]
+    client = browse(log)
+    text = see(client, f"/t/{rows.revision.id}")
+    beside = text.partition("Written together with it")[2]
+    assert "doc.Invoice" in beside
+    assert "shop.Order" not in beside
+    assert f'href="../g/{group}"' in client.get(f"/t/{rows.revision.id}").text
+    assert "Written together with it" not in see(client, f"/t/{alone.revision.id}")
+    whole = see(client, f"/g/{group}")
+    assert "2 revisions, in the order written" in whole
+    assert whole.index("checkout") < whole.rindex("doc.Invoice")
+    assert "another" not in whole
+    found = client.get(f"/g/{group}.json").json()
+    assert [one["id"] for one in found["records"]] == [rows.id, documents.id]
+    assert "is no group id" in see(client, "/g/nonsense", 404)
+    assert "This group is not in the store" in see(client, f"/g/{UUID(int=8)}", 404)
+
+
+def test_pages_of_revisions_and_groups_ask_three_questions_at_most(
+    log: Log, browse: Browse
+) -> None:
+    """However much was written together."""
+    group = UUID(int=9)
+    rows = [log.write(insert("e", str(n), n=n), group=group)[0] for n in range(5)]
+    client = browse(log)
+    for path, most in ((f"/t/{rows[0].revision.id}", 3), (f"/g/{group}", 1), ("/-/coverage", 2)):
+        log.store.asked.clear()
+        assert client.get(path).status_code == 200
+        assert 0 < len(log.store.asked) <= most, (path, log.store.asked)
+
+
+def test_large_groups_have_pages(log: Log, browse: Browse) -> None:
+    """A hundred changes each."""
+    group = UUID(int=9)
+    log.write(*(insert("shop.Order", str(n), total=n) for n in range(150)), group=group)
+    client = browse(log)
+    first = client.get(f"/g/{group}").text
+    link = re.search(r'href="([^"]*newer_than[^"]*)"', first)
+    assert link is not None
+    assert "total 149" in see(client, "/" + unescape(link[1]).removeprefix("../"))
+
+
+# --- timeline -------------------------------------------------------------------------------
+
+
+def test_runs_of_small_changes_are_folded(log: Log, browse: Browse) -> None:
+    """Three or more of one hand, minutes apart; not those the chosen version is among."""
+    log.write(insert("shop.Doc", "1", text=0))
+    drafts = [log.write(update("shop.Doc", "1", text=(n, n + 1)))[0] for n in range(4)]
+    log.write(update("shop.Doc", "1", text=(4, 9)), actor="bob")
+    log.write(update("shop.Doc", "1", text=(9, 5)))
+    client = browse(log)
+    page = client.get("/o/shop.Doc/1").text
+    folded = page.partition("<details>")[2].partition("</details>")[0]
+    assert "4 changes by ann , 09:14:00 to 09:35:00" in words(f"<main>{folded}</main>")
+    assert folded.count("<li") == 4
+    assert page.count("<details>") == 1
+    opened = client.get(f"/o/shop.Doc/1?v={drafts[1].id}").text
+    assert "<details>" not in opened
+
+
+# --- counting -------------------------------------------------------------------------------
+
+
+def test_changes_are_counted_only_when_asked(log: Log, browse: Browse) -> None:
+    """Up to ten thousand, and not where it would need a look at each."""
+    log.write(*(insert("shop.Row", str(n), n=n) for n in range(60)))
+    client = browse(log)
+    page = client.get("/?entity=shop.Row").text
+    assert "changes match" not in page
+    assert "count_at_most" not in log.store.asked
+    link = re.search(r'href="([^"]*count=1[^"]*)">Count them', page)
+    assert link is not None
+    assert "60 changes match" in see(client, unescape(link[1]).removeprefix("."))
+    assert client.get("/feed.json?count=1").json()["count"] == 60
+    assert "Count them" not in client.get("/?field=n").text
+
+
+def test_counting_stops(log: Log, browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than that is said to be more."""
+    monkeypatch.setattr("audit_ui.views.feed.COUNTED", 10)
+    log.write(*(insert("shop.Row", str(n), n=n) for n in range(20)))
+    assert "10+ changes match" in see(browse(log), "/?count=1")
