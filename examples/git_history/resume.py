@@ -49,7 +49,9 @@ _End = tuple[str, str | None] | None
 
 
 def _end_of_log(workspace: Workspace) -> _End:
-    record = next(workspace.lifecycle.history.find(), None)
+    """By the last record of a commit: what is done on the pages is of none."""
+    replayed = (one for one in workspace.lifecycle.history.find() if one.revision.request_id)
+    record = next(replayed, None)
     return None if record is None else (record.entity, record.revision.request_id)
 
 

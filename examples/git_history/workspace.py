@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import mongoengine
 from pymongo.errors import ConfigurationError, PyMongoError
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -36,7 +36,7 @@ def open_workspace(database: str, mongodb: str) -> Iterator[Workspace]:
 
     Raises ``DatabaseError`` for a database that cannot be reached.
     """
-    with _engine(database) as engine, _mongodb(mongodb):
+    with engine_at(database, Base.metadata) as engine, documents_at(mongodb, "git_history"):
         lifecycle = Lifecycle(store=engine)
         sessions = sessionmaker(engine)
         lifecycle.create_tables(engine)
@@ -50,10 +50,11 @@ def open_workspace(database: str, mongodb: str) -> Iterator[Workspace]:
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[Engine]:
+def engine_at(url: str, tables: MetaData) -> Iterator[Engine]:
+    """An engine on a database that has these tables, closed with the block."""
     try:
         engine = create_engine(url)
-        Base.metadata.create_all(engine)
+        tables.create_all(engine)
     except ArgumentError as error:
         raise DatabaseError(f"--database {url!r} is no database URL: {error}") from error
     except (SQLAlchemyError, ImportError) as error:
@@ -66,11 +67,11 @@ def _engine(url: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def _mongodb(uri: str) -> Iterator[None]:
-    """mongoengine's default connection to this server: to the URI's database, or "git_history"."""
+def documents_at(uri: str, name: str) -> Iterator[None]:
+    """mongoengine's default connection to this server: to the URI's database, or to this one."""
     try:
         client = mongoengine.connect(
-            "git_history",
+            name,
             host=uri,
             tz_aware=True,
             uuidRepresentation="standard",

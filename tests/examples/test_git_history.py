@@ -276,6 +276,16 @@ class TestGoingOn:
         with pytest.raises(MismatchError, match="check out the branch that has it"):
             replay(Repository(four_commits.path), workspace)
 
+    def test_what_is_put_back_on_the_pages_does_not_stop_it(
+        self, four_commits: Written, workspace: Workspace
+    ) -> None:
+        repository = replayed(four_commits, workspace)
+        restore = workspace.lifecycle.restore
+        undone = restore.undo(next(workspace.lifecycle.history.find(File)))
+        replay(repository, workspace)
+        restore.undo(undone)
+        replay(repository, workspace)
+
     @pytest.mark.parametrize("lost", ["documents", "log"])
     def test_databases_of_different_replays_are_refused(
         self, four_commits: Written, workspace: Workspace, database: str, lost: str
