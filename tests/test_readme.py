@@ -1,4 +1,4 @@
-"""The README's code runs as printed and prints what it shows."""
+"""The code of the README and of the pages it leads to runs as printed and prints what they show."""
 
 from __future__ import annotations
 
@@ -20,15 +20,25 @@ import audit_ui
 from lifecycle import Veto
 from lifecycle.cli.commands import lifecycle as command
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS: list[tuple[str, str]] = re.findall(
-    r"^```(\w+)\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL
-)
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    ROOT / "README.md",
+    # Hosts are tried one by one, in tests/ui/test_hosts.py.
+    *sorted({*(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "mounting.md"}),
+]
+BLOCKS: list[tuple[str, str]] = [
+    block
+    for page in PAGES
+    for block in re.findall(
+        r"^```(\w+)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+]
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6}\+00:00| UTC)")
 
 
 def code(*contains: str) -> str:
-    """The README's one Python block that holds all of these."""
+    """The one Python block of the pages that holds all of these."""
     (found,) = [
         block
         for language, block in BLOCKS
@@ -57,8 +67,16 @@ def run(block: str, names: Names) -> str:
     """Run a block as part of that module; returns what it printed."""
     printed = StringIO()
     with redirect_stdout(printed):
-        exec(compile(block, str(README), "exec", dont_inherit=True), names)
+        exec(compile(block, "<documentation>", "exec", dont_inherit=True), names)
     return printed.getvalue()
+
+
+def test_every_link_to_a_file_leads_to_one() -> None:
+    """From the README and from the pages beside it."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in LINK.findall(page.read_text())]
+    assert len(links) > len(pages)
+    assert [(page.name, link) for page, link in links if not (page.parent / link).is_file()] == []
 
 
 def test_the_first_example_prints_what_the_readme_shows(names: Names) -> None:
@@ -72,9 +90,10 @@ def test_the_first_example_prints_what_the_readme_shows(names: Names) -> None:
 def test_the_command_prints_what_the_readme_shows(names: Names) -> None:
     """From the database of the first example."""
     run(code("never_alice_only_bob"), names)
-    typed = next(block for _, block in BLOCKS if block.startswith("lifecycle ")).splitlines()[0]
+    blocks = (block for _, block in BLOCKS if block.startswith("lifecycle history "))
+    typed = next(blocks).splitlines()[0]
     result = CliRunner().invoke(command, typed.split()[1:])
-    shown = next(block for language, block in BLOCKS if language == "text" and "->" in block)
+    shown = next(block for language, block in BLOCKS if language == "text" and " -> " in block)
     assert TIME.sub("TIME", result.output) == TIME.sub("TIME", shown)
 
 
@@ -99,6 +118,15 @@ def test_subscribed_hooks_run_as_the_readme_says(names: Names) -> None:
         run("with Session.begin() as session:\n    session.get(User, 1).name = 'Mallory'", names)
 
 
+def test_behaviours_do_what_the_readme_shows(names: Names) -> None:
+    """All of them on one model, printed as shown; it is there again afterwards."""
+    run(code("never_alice_only_bob"), names)
+    printed = run(code("@soft_delete"), names)
+    shown = [block for language, block in BLOCKS if language == "text" and "a-propos" in block]
+    assert [printed] == shown
+    assert run("with Session() as s: print(s.get(Article, 1).title)", names) == "À propos\n"
+
+
 def test_signals_are_received_as_the_readme_says(names: Names) -> None:
     """After the commit, by a plain receiver."""
     run(code("never_alice_only_bob"), names)
@@ -113,6 +141,20 @@ def test_a_statement_is_recorded_as_the_readme_shows(names: Names) -> None:
     printed = run(code('acting("cron")'), names)
     shown = [block for language, block in BLOCKS if language == "text" and "Robert" in block]
     assert [printed] == shown
+
+
+def test_objects_are_migrated_as_the_readme_shows(names: Names) -> None:
+    """When they are loaded, and in the background."""
+    run(code("never_alice_only_bob"), names)
+    printed = run(code("split_full_name"), names)
+    assert printed in [block for language, block in BLOCKS if language == "text"]
+    (last,) = lifecycle_records(names, "Member")[:1]
+    assert (last.cause, last.changes["last_name"].new) == ("migration", "Lee")
+
+
+def lifecycle_records(names: Names, entity: str) -> list[Any]:
+    """What the log has of a model, newest first."""
+    return list(names["lifecycle"].history.find(entity))
 
 
 def test_every_question_to_the_history_has_an_answer(names: Names) -> None:
@@ -152,6 +194,17 @@ def test_documents_install_as_the_readme_says(names: Names) -> None:
     """A store makes room for the records of documents."""
     run(code("never_alice_only_bob"), names)
     run(code("lifecycle.install(mongoengine)"), names)
+    run("lifecycle.uninstall(mongoengine)", names)
+
+
+def test_references_lead_where_the_readme_says(names: Names, mongo: object) -> None:
+    """Both ways, and a product with orders stays."""
+    run(code("never_alice_only_bob"), names)
+    run(code("lifecycle.install(mongoengine)"), names)
+    printed = run(code("ReferenceOne(Product"), names)
+    assert printed in [block for language, block in BLOCKS if language == "text"]
+    with pytest.raises(Veto, match="Order 1 refers to it as its product"):
+        run("lamp.delete()", names)
     run("lifecycle.uninstall(mongoengine)", names)
 
 
