@@ -3,6 +3,7 @@
 PYTHON ?=
 SQLALCHEMY ?= 2.1
 VENV ?= .venv
+EXAMPLE ?= git_history
 REPO ?= .
 PORT ?= 8000
 N ?= 10000
@@ -11,6 +12,7 @@ DATABASE ?= all
 ARGS ?=
 
 BIN := $(VENV)/bin
+DEMO_git_history = "$(REPO)"
 # Named after the choices made, so that another choice makes another environment.
 STAMP := $(VENV)/.made-with-python-$(subst /,_,$(PYTHON))-sqlalchemy-$(SQLALCHEMY)
 
@@ -22,6 +24,7 @@ help: ## list the targets (default)
 	@echo "PYTHON=python3.12    the interpreter to use (default: one that is on the PATH)"
 	@echo "SQLALCHEMY=2.0       the SQLAlchemy line to use (default: 2.1)"
 	@echo "VENV=folder          where the environment goes (default: .venv)"
+	@echo "EXAMPLE=shop         what make demo shows: git_history (default), or a shop"
 	@echo "REPO=folder          the git repository that make demo replays (default: this one)"
 	@echo "PORT=8001            where make demo serves the pages (default: 8000)"
 	@echo "N=100000             how many transactions make soak does on each database (default: 10000)"
@@ -30,8 +33,8 @@ help: ## list the targets (default)
 	@echo "ARGS=--help          what else make bench is told, such as ARGS='--load flush --rounds 3'"
 	@echo "MONGODB_URI=uri      the MongoDB that make demo uses (default: it starts its own)"
 
-demo: $(STAMP) ## replay a git repository, check the log against git, serve the pages
-	@$(BIN)/python -m examples.git_history demo "$(REPO)" --port "$(PORT)"
+demo: $(STAMP) ## replay a git repository (or open a shop), check the log, serve the pages
+	@$(BIN)/python -m examples.$(EXAMPLE) demo $(DEMO_$(EXAMPLE)) --port "$(PORT)"
 
 test: $(STAMP) ## run the tests and report branch coverage
 	$(BIN)/python -m pytest -n 2 --cov

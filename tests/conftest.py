@@ -50,7 +50,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     The first stay known in tests of others; the second look only at what tests make.
     """
-    Lifecycle(store=MemoryStore()).coverage()
+    Lifecycle(store=MemoryStore()).describe()
     while gc.collect():
         pass  # what is let go of may let go of more
     gc.freeze()
