@@ -121,6 +121,14 @@ def test_verify_exits_with_1_when_it_cannot(store: SqlStore, run: Run) -> None:
         assert "lifecycle create-tables" in result.stderr
 
 
+def test_a_key_to_trust_that_is_none_is_a_wrong_call(store: SqlStore, run: Run) -> None:
+    """It is said before anything is read, with what a key looks like."""
+    run("seal", store.url)
+    result = run("verify", store.url, "--trust", "zz")
+    assert result.exit_code == 2
+    assert "'zz' is no Ed25519 public key: give 64 hexadecimal digits" in result.stderr
+
+
 def test_erase_asks_first(store: SqlStore, run: Run) -> None:
     """Without a terminal it wants --yes; a dry run changes nothing."""
     target = ("--entity", "shop.Order", "--key", "2")

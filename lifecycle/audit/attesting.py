@@ -6,11 +6,11 @@ The next seal covers it like any other record.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from lifecycle.audit.findings import VERIFICATION, Verdict
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
-from lifecycle.audit.verifying import Verdict
 from lifecycle.changes import ChangeSet, Operation
 from lifecycle.context import current
 from lifecycle.deltas import Change
@@ -18,9 +18,6 @@ from lifecycle.markers import ABSENT
 from lifecycle.uuids import uuid7
 
 __all__ = ["VERIFICATION", "attest"]
-
-VERIFICATION: Final = "lifecycle.Verification"
-"""The entity under which verifications are recorded."""
 
 
 def attest(store: AuditStore, verdict: Verdict) -> Record:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
@@ -22,6 +23,7 @@ __all__ = [
     "Tree",
     "chained",
     "finished",
+    "public_key",
     "signature_fault",
 ]
 
@@ -183,12 +185,21 @@ def finished(entry: Entry, signer: Signer | None) -> Entry:
     return replace(entry, digest=entry.worked_out())
 
 
-def signature_fault(one: Entry | Checkpoint, trusted: Iterable[str] = ()) -> str | None:
+def public_key(text: str) -> str:
+    """A key to trust, as entries name their signer. Raises ``ConfigurationError`` for none such."""
+    if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
+        raise ConfigurationError(
+            f"{text!r} is no Ed25519 public key: give 64 hexadecimal digits, as the checkpoints of "
+            'a signed log have them under "signer"'
+        )
+    return text.lower()
+
+
+def signature_fault(one: Entry | Checkpoint, trusted: Collection[str] = ()) -> str | None:
     """What is wrong with a signature; ``None`` when it is right.
 
-    ``trusted`` are public keys in hexadecimal digits: with any, one of them must have signed.
+    ``trusted`` are public keys as of `public_key`: with any, one of them must have signed.
     """
-    trusted = {key.lower() for key in trusted}
     if one.signer is None or one.signature is None:
         is_half = one.signer is not None or one.signature is not None
         return "it is not signed" if trusted or is_half else None

@@ -8,7 +8,10 @@ from msgspec import Struct, field
 
 from lifecycle.audit.chain import Checkpoint
 
-__all__ = ["MOST", "Finding", "Verdict"]
+__all__ = ["MOST", "VERIFICATION", "Finding", "Verdict"]
+
+VERIFICATION: Final = "lifecycle.Verification"
+"""The entity under which verifications are recorded."""
 
 MOST: Final = 1_000
 """How many findings are kept; all are counted."""

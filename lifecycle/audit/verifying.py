@@ -14,9 +14,10 @@ from lifecycle.audit.chain import (
     Entry,
     Tree,
     chained,
+    public_key,
     signature_fault,
 )
-from lifecycle.audit.findings import MOST, Finding, Verdict
+from lifecycle.audit.findings import MOST, VERIFICATION, Finding, Verdict
 from lifecycle.audit.leaves import (
     HEADER,
     SALT,
@@ -29,7 +30,9 @@ from lifecycle.audit.leaves import (
 )
 from lifecycle.audit.ledger import Ledger, ledger_of
 from lifecycle.audit.progress import Progress, nobody
-from lifecycle.audit.store import AuditStore
+from lifecycle.audit.store import AuditStore, Query
+from lifecycle.audit.tracing import pages
+from lifecycle.deltas import Change
 from lifecycle.errors import EvidenceError, StoreError, StoreUnreachable, TablesMissing
 
 __all__ = ["Finding", "Verdict", "verify"]
@@ -51,13 +54,14 @@ def verify(
     ``checkpoints`` were kept elsewhere: the chain must have grown from each. ``trusted`` are
     Ed25519 public keys as hexadecimal digits: with any, every entry must be signed with one of
     them. Nothing is changed, and memory does not grow with the log. Raises ``EvidenceError`` when
-    nothing has been sealed, ``ConfigurationError`` for a store that keeps no evidence, and what
-    the store raises.
+    nothing has been sealed, and nothing tells of seals that are gone; ``ConfigurationError`` for a
+    key that is none, and for a store that keeps no evidence; and what the store raises.
     """
-    ledger, kept, keys = ledger_of(store), tuple(checkpoints), tuple(trusted)
+    ledger, kept = ledger_of(store), tuple(checkpoints)
+    keys = tuple(map(public_key, (trusted,) if isinstance(trusted, str) else trusted))
     while True:
         newest = ledger.last()
-        verdict = _Verification(ledger, keys, progress).run(kept)
+        verdict = _Verification(store, ledger, keys, progress).run(kept)
         # What a job did meanwhile, of which the chain has an entry now, is no finding.
         if verdict.intact or ledger.last() == newest:
             return verdict
@@ -73,7 +77,10 @@ class _Act:
 
 
 class _Verification:
-    def __init__(self, ledger: Ledger, trusted: tuple[str, ...], progress: Progress) -> None:
+    def __init__(
+        self, store: AuditStore, ledger: Ledger, trusted: tuple[str, ...], progress: Progress
+    ) -> None:
+        self._store = store
         self._ledger = ledger
         self._trusted = trusted
         self._progress = progress
@@ -84,12 +91,19 @@ class _Verification:
     def run(self, checkpoints: Iterable[Checkpoint]) -> Verdict:
         """Everything, in one pass over the chain and the leaves."""
         last = self._chain(checkpoints)
-        if last is not None:
-            for entry in self._ledger.entries():
-                if entry.kind == "seal":
-                    self._seal(entry)
+        for entry in self._ledger.entries():
+            if entry.kind == "seal":
+                self._seal(entry)
+        if last is None:
+            self._without_seals()
+        else:
             self._rest(last)
-            self._finished_acts()
+        self._finished_acts()
+        if last is None and not self._verdict.found:
+            raise EvidenceError(
+                "nothing has been sealed in this log, so there is nothing to verify against: "
+                "run `lifecycle seal`"
+            )
         return self._verdict
 
     # the chain
@@ -116,11 +130,6 @@ class _Verification:
         for one in kept.values():
             verdict.add(
                 "chain", f"entry {one.number}", "the checkpoint is of an entry that is gone"
-            )
-        if last is None and not self._verdict.found:
-            raise EvidenceError(
-                "nothing has been sealed in this log, so there is nothing to verify against: "
-                "run `lifecycle seal`"
             )
         verdict.checkpoint = None if before is None else Checkpoint.of(before)
         return last
@@ -311,6 +320,18 @@ class _Verification:
         elif row is not None:
             where += f" ({row[1]})"
         self._verdict.add(what, where, why, seq=leaf.seq, n=n)
+
+    def _without_seals(self) -> None:
+        """Find what tells of seals where there are none."""
+        for seq in self._ledger.foreign_leaves(0)[:1]:
+            why = f"they are gone: revision {seq} has been sealed, and there is no seal"
+            self._verdict.add("chain", "all seals", why, seq=seq)
+        for record in pages(self._store, Query(entity=VERIFICATION)):
+            seals = record.changes.get("seals")
+            if isinstance(seals, Change) and seals.new:
+                why = f"they are gone: record {record.id} tells of {seals.new}, and there is none"
+                self._verdict.add("chain", "all seals", why, seq=record.revision.seq, n=record.n)
+                break
 
     def _rest(self, last: Entry) -> None:
         """What no seal knows, and should."""

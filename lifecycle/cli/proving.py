@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from lifecycle.audit.attesting import attest
-from lifecycle.audit.chain import Checkpoint
+from lifecycle.audit.chain import Checkpoint, public_key
 from lifecycle.audit.comparing import Comparison
 from lifecycle.audit.ledger import ledger_of
 from lifecycle.audit.sealing import seal as seal_log
@@ -17,6 +17,7 @@ from lifecycle.audit.verifying import Verdict
 from lifecycle.audit.verifying import verify as verify_log
 from lifecycle.cli.logs import FOUND, a_log, as_lines, counting, text_of, the_store, told
 from lifecycle.context import acting
+from lifecycle.errors import ConfigurationError
 
 __all__ = ["key_in", "seal", "signing_key", "verify"]
 
@@ -37,6 +38,14 @@ def signing_key(command: Any) -> Any:
 def key_in(file: Any) -> str | None:
     """The key in a file, if one was given."""
     return None if file is None else text_of(file.name, file.read).strip()
+
+
+def _public_keys(context: click.Context, parameter: click.Parameter, keys: Any) -> tuple[str, ...]:
+    """Keys to trust, refused before anything is verified when they are none."""
+    try:
+        return tuple(map(public_key, keys))
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
 
 
 @click.command(
@@ -90,7 +99,12 @@ Exits with 0 when nothing was found, 3 when something was, 1 when it could not b
     multiple=True,
     help="A file with lines that `lifecycle seal` printed.",
 )
-@click.option("--trust", multiple=True, help="A public key, one of which must have signed.")
+@click.option(
+    "--trust",
+    multiple=True,
+    callback=_public_keys,
+    help="A public key, 64 hexadecimal digits, one of which must have signed.",
+)
 @click.option(
     "--against-database",
     is_flag=True,

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Table, delete, insert, select, text, update
 
 from lifecycle.audit import sealing, verifying
+from lifecycle.audit.attesting import attest
 from lifecycle.audit.chain import Checkpoint, Tree
-from lifecycle.audit.privacy import prune
+from lifecycle.audit.privacy import erase, prune
 from lifecycle.audit.sealing import Sealed
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.audit.stores.mongo import MongoStore
@@ -434,6 +435,57 @@ def test_a_truncated_log_is_found(sql_store: SqlStore) -> None:
     ]
 
 
+def remove_seals(store: Any, *, leaves: bool) -> None:
+    """As whoever may write to the database could."""
+    if isinstance(store, MemoryStore):
+        store._evidence.entries.clear()
+        if leaves:
+            store._evidence.leaves.clear()
+    elif isinstance(store, MongoStore):
+        for name in ("seal", "leaf") if leaves else ("seal",):
+            store.database[f"lifecycle_{name}"].delete_many({})
+    else:
+        with store.engine.begin() as connection:
+            connection.execute(delete(store.tables.seal))
+            if leaves:
+                connection.execute(delete(store.tables.leaf))
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_log_without_its_seals_is_not_taken_for_one_never_sealed(
+    any_store: Any, leaves: bool, recorded: bool
+) -> None:
+    """What is left of the leaves tells of them, a recorded verification, and a checkpoint."""
+    checkpoint = verify(sealed(any_store)).checkpoint
+    assert checkpoint is not None
+    if recorded:
+        attest(any_store, verify(any_store))
+        attest(any_store, Verdict(found=1))  # which saw none
+    remove_seals(any_store, leaves=leaves)
+
+    if leaves and not recorded:
+        with pytest.raises(EvidenceError, match="nothing has been sealed"):
+            verify(any_store)
+    else:
+        found = [str(one) for one in verify(any_store).findings]
+        assert len(found) == recorded + (not leaves)
+        assert all(one.startswith("chain: all seals: they are gone: re") for one in found)
+
+    [first, *_] = verify(any_store, checkpoints=[checkpoint]).findings
+    assert str(first) == "chain: entry 2: the checkpoint is of an entry that is gone"
+
+
+def test_what_an_act_removed_is_missed_without_seals_and_leaves(sqlite_store: SqlStore) -> None:
+    """Its entry tells how much it was."""
+    erase(sealed(sqlite_store), actor="ann")
+    seals = sqlite_store.tables.seal
+    with sqlite_store.engine.begin() as connection:
+        connection.execute(delete(seals).where(seals.c.kind == "seal"))
+        connection.execute(delete(sqlite_store.tables.leaf))
+    assert {one.where for one in verify(sqlite_store).findings} == {"entry 3"}
+
+
 def test_a_log_that_was_written_anew_is_found_by_a_checkpoint(sqlite_store: SqlStore) -> None:
     """Everything altered and sealed again agrees with itself, and not with what was kept."""
     kept = Checkpoint.read(seal_and_text(sqlite_store))
@@ -518,6 +570,14 @@ def test_signatures_are_checked(sqlite_store: SqlStore) -> None:
     seal(sqlite_store)
     verdict = verify(sqlite_store, trusted=[checkpoint.signer])
     assert [str(one) for one in verdict.findings] == ["chain: entry 2: it is not signed"]
+
+
+@pytest.mark.parametrize("key", ["zz", "", "1" * 63, "g" * 64, f"{'1' * 64}\n"])
+def test_a_key_to_trust_that_is_none_is_refused(key: str) -> None:
+    """At once, and with what is expected; nobody takes it for one that nothing was signed with."""
+    for trusted in ([key], key):
+        with pytest.raises(ConfigurationError, match="no Ed25519 public key: give 64 hexadecimal"):
+            verify(MemoryStore(), trusted=trusted)
 
 
 def test_a_signing_key_that_is_none_is_refused(sqlite_store: SqlStore) -> None:
