@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from examples.common.databases import Databases
 from examples.git_history.commits import TreeEntry
 from examples.git_history.git import Repository
 from examples.git_history.models import Commit, File
 from examples.git_history.progress import track
-from examples.git_history.workspace import Workspace
 from lifecycle.audit.history import State
 
 ALL = "all"
@@ -34,7 +34,7 @@ class Checked:
     differences: list[str] = field(default_factory=list)
 
 
-def check(repository: Repository, workspace: Workspace, sample: int | str) -> Checked:
+def check(repository: Repository, databases: Databases, sample: int | str) -> Checked:
     """Compare git with the documents, with the table, and with the log at a sample of commits.
 
     ``sample`` is a number of commits, spread evenly with the first and the last, or ``"all"``.
@@ -43,16 +43,16 @@ def check(repository: Repository, workspace: Workspace, sample: int | str) -> Ch
     shas = list(Commit.objects.order_by("position").scalar("sha"))
     checked = Checked(differences=_line_differences(repository.line, shas))
     wanted = picked(shas, sample)
-    for sha, logged in track(_logged(workspace, wanted), "checked", len(wanted)):
+    for sha, logged in track(_logged(databases, wanted), "checked", len(wanted)):
         tree = repository.tree(sha)
         checked.differences += _differences(f"the log at {sha}", tree, logged)
         checked.commits += 1
         checked.files += len(tree)
     if shas:
-        last, now = repository.tree(shas[-1]), workspace.lifecycle.history.snapshot(File)
+        last, now = repository.tree(shas[-1]), databases.lifecycle.history.snapshot(File)
         checked.differences += _differences("the log as it ends", last, _tree(now))
-        checked.differences += _differences("the table as it is now", last, _stored(workspace))
-    checked.records = sum(1 for _ in workspace.lifecycle.history.find())
+        checked.differences += _differences("the table as it is now", last, _stored(databases))
+    checked.records = sum(1 for _ in databases.lifecycle.history.find())
     checked.seconds = time.perf_counter() - started
     return checked
 
@@ -67,9 +67,9 @@ def picked(shas: Sequence[str], sample: int | str) -> list[str]:
     return [shas[last * step // (sample - 1)] for step in range(sample)]
 
 
-def _logged(workspace: Workspace, shas: Sequence[str]) -> Iterator[tuple[str, Tree]]:
+def _logged(databases: Databases, shas: Sequence[str]) -> Iterator[tuple[str, Tree]]:
     """The files as the log has them right after each of these commits, oldest first."""
-    history = workspace.lifecycle.history
+    history = databases.lifecycle.history
     saved = {
         record.key: record.revision
         for record in history.find(Commit, operation="insert", newest_first=False)
@@ -89,9 +89,9 @@ def _entry(state: State) -> TreeEntry:
     return TreeEntry(state["mode"], state["blob"], state["size"])
 
 
-def _stored(workspace: Workspace) -> Tree:
+def _stored(databases: Databases) -> Tree:
     """The files as the table has them now."""
-    with workspace.sessions() as session:
+    with databases.sessions() as session:
         rows = session.execute(select(File.path, File.mode, File.blob, File.size))
         return {path: TreeEntry(mode, blob, size) for path, mode, blob, size in rows}
 

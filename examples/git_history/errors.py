@@ -1,22 +1,14 @@
-"""What can go wrong with this example, each with the exit status it ends with."""
+"""What can go wrong with this example beyond what can with any."""
 
 from __future__ import annotations
 
-
-class ExampleError(Exception):
-    """Something prevents the run; the message names it and says what to do."""
-
-    status = 1
+from examples.common.errors import ExampleError
 
 
 class GitError(ExampleError):
     """git cannot give what was asked for."""
 
     status = 2
-
-
-class DatabaseError(ExampleError):
-    """One of the databases cannot be reached or opened."""
 
 
 class MismatchError(ExampleError):

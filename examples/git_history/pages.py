@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-import uvicorn
-
 import audit_ui
 from audit_ui.links import Links
-from examples.git_history.errors import ExampleError
+from examples.common.databases import Databases
+from examples.common.serving import root_of, serve
 from examples.git_history.models import COMMIT, FILE, File
-from examples.git_history.workspace import Workspace
 from lifecycle import Lifecycle
 
-HOST = "127.0.0.1"
 _RECORDS_SEARCHED = 5_000
 
 
-def open_port(port: int) -> socket.socket:
-    """A socket that listens on this port. Raises ``ExampleError`` when it is taken."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"is closed to us ({error})"
-        raise ExampleError(
-            f"port {port} {why}: choose another one with --port, or make demo PORT=…"
-        ) from error
-    return listener
-
-
-def serve(workspace: Workspace, listener: socket.socket) -> None:
-    """Serve until Ctrl-C."""
-    root = f"http://{HOST}:{listener.getsockname()[1]}/"
-    places = list(_places(workspace.lifecycle, Links(root, {})))
+def serve_history(workspace: Databases, listener: socket.socket) -> None:
+    """Serve the history until Ctrl-C."""
+    places = list(_places(workspace.lifecycle, Links(f"{root_of(listener)}/", {})))
     width = max(len(what) for what, _ in places)
     for what, address in places:
         print(f"  {what:<{width}}  {address}")
-    print("Ctrl-C ends it.", flush=True)
-    app = audit_ui.create_app(workspace.lifecycle, local_only=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[listener])
+    serve(audit_ui.create_app(workspace.lifecycle, local_only=True), listener)
 
 
 def _places(lifecycle: Lifecycle, links: Links) -> Iterator[tuple[str, str]]:

@@ -15,12 +15,12 @@ from itertools import takewhile
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from examples.common.databases import Databases
 from examples.git_history.commits import FileChange, GitCommit
 from examples.git_history.git import Repository
 from examples.git_history.models import Commit, File, FileStatistics
 from examples.git_history.progress import track
 from examples.git_history.resume import has_files, resume
-from examples.git_history.workspace import Workspace
 from lifecycle import acting
 from lifecycle.audit.records import Record
 
@@ -39,31 +39,31 @@ class Replayed:
     seconds: float
 
 
-def replay(repository: Repository, workspace: Workspace, limit: int | None = None) -> Replayed:
+def replay(repository: Repository, databases: Databases, limit: int | None = None) -> Replayed:
     """Replay the commits that are not in yet, at most ``limit`` of them.
 
     Raises ``MismatchError`` when the databases hold anything but the beginning of this
     repository's main line.
     """
     started = time.perf_counter()
-    start = resume(repository, workspace)
+    start = resume(repository, databases)
     stop = len(repository.line) if limit is None else min(start + limit, len(repository.line))
-    newest = _newest_record(workspace)
+    newest = _newest_record(databases)
     files = 0
     for commit in track(repository.commits(start, stop), "replayed", stop - start):
-        files_are_in = commit.position == start and has_files(workspace, commit.sha)
-        replay_commit(workspace, commit, files_are_in=files_are_in)
+        files_are_in = commit.position == start and has_files(databases, commit.sha)
+        replay_commit(databases, commit, files_are_in=files_are_in)
         files += len(commit.changes)
     return Replayed(
         before=start,
         commits=stop - start,
         files=files,
-        records=sum(1 for _ in _records_since(workspace, newest)),
+        records=sum(1 for _ in _records_since(databases, newest)),
         seconds=time.perf_counter() - started,
     )
 
 
-def replay_commit(workspace: Workspace, commit: GitCommit, *, files_are_in: bool = False) -> None:
+def replay_commit(databases: Databases, commit: GitCommit, *, files_are_in: bool = False) -> None:
     """Write one commit as its author: its files in one transaction, then its document."""
     author, committed_at = commit.author, commit.committer.time
     with acting(
@@ -75,17 +75,17 @@ def replay_commit(workspace: Workspace, commit: GitCommit, *, files_are_in: bool
         committed_at=committed_at and committed_at.isoformat(),
     ):
         if not files_are_in:
-            with workspace.sessions.begin() as session:
+            with databases.sessions.begin() as session:
                 apply(session, commit.changes)
         document(commit).save(force_insert=True)
 
 
-def _newest_record(workspace: Workspace) -> Record | None:
-    return next(workspace.lifecycle.history.find(), None)
+def _newest_record(databases: Databases) -> Record | None:
+    return next(databases.lifecycle.history.find(), None)
 
 
-def _records_since(workspace: Workspace, newest: Record | None) -> Iterator[Record]:
-    records = workspace.lifecycle.history.find()
+def _records_since(databases: Databases, newest: Record | None) -> Iterator[Record]:
+    records = databases.lifecycle.history.find()
     if newest is None:
         return records
     return takewhile(lambda record: record.position > newest.position, records)

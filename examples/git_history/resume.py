@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import mongoengine
 
+from examples.common.databases import Databases
 from examples.git_history.errors import MismatchError
 from examples.git_history.git import Repository
 from examples.git_history.models import COMMIT, FILE, Commit, File
-from examples.git_history.workspace import Workspace
 
 _START_OVER = "start over with another --data folder (or other databases), or remove this one"
 
 
-def resume(repository: Repository, workspace: Workspace) -> int:
+def resume(repository: Repository, databases: Databases) -> int:
     """The position of the first commit that is not in with all its files and its document.
 
     A run can be killed between any two of a commit's three steps: the files with their records,
@@ -24,7 +24,7 @@ def resume(repository: Repository, workspace: Workspace) -> int:
     if last is not None:
         _refuse_another_line(repository, last)
     done = 0 if last is None else last.position + 1
-    end = _end_of_log(workspace)
+    end = _end_of_log(databases)
     if end == _document_of(last.sha if last else None):
         return done
     if end in [_files_of(sha) for sha in repository.line[done : done + 1]]:
@@ -39,18 +39,18 @@ def resume(repository: Repository, workspace: Workspace) -> int:
     )
 
 
-def has_files(workspace: Workspace, sha: str) -> bool:
+def has_files(databases: Databases, sha: str) -> bool:
     """Whether the log has the files of a commit."""
-    return next(workspace.lifecycle.history.find(File, request_id=sha), None) is not None
+    return next(databases.lifecycle.history.find(File, request_id=sha), None) is not None
 
 
 _End = tuple[str, str | None] | None
 """What the newest record of the log is about: its entity and its commit."""
 
 
-def _end_of_log(workspace: Workspace) -> _End:
+def _end_of_log(databases: Databases) -> _End:
     """By the last record of a commit: what is done on the pages is of none."""
-    replayed = (one for one in workspace.lifecycle.history.find() if one.revision.request_id)
+    replayed = (one for one in databases.lifecycle.history.find() if one.revision.request_id)
     record = next(replayed, None)
     return None if record is None else (record.entity, record.revision.request_id)
 

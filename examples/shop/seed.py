@@ -7,9 +7,9 @@ from itertools import cycle
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from examples.common.databases import Databases
 from examples.shop.models import Order, Product, Seller, User
 from examples.shop.people import PEOPLE
-from examples.shop.workspace import Shop
 from lifecycle import acting
 
 OLD_USERS = [
@@ -42,7 +42,7 @@ PRODUCTS = [
 ]
 
 
-def seed(shop: Shop) -> int:
+def seed(shop: Databases) -> int:
     """Fill an empty shop; returns how many records its log has then, or 0 if it was not empty."""
     with shop.sessions() as session:
         if session.scalar(select(func.count()).select_from(User)):
@@ -64,7 +64,7 @@ def as_(person: str, reason: str) -> acting:
     return acting(person, label=PEOPLE[person], reason=reason, source="seed")
 
 
-def _stock(shop: Shop) -> None:
+def _stock(shop: Databases) -> None:
     with as_("ann", "our first sellers"), shop.sessions() as session:
         owners = session.scalars(select(User).order_by(User.id)).all()
         sellers = [
@@ -75,7 +75,7 @@ def _stock(shop: Shop) -> None:
             Product(name=name, price=price, stock=stock, seller=sellers[seller]).save()
 
 
-def _sell(shop: Shop) -> None:
+def _sell(shop: Databases) -> None:
     with shop.sessions() as session:
         users = session.scalars(select(User.id).order_by(User.id)).all()
     products = list(Product.objects.order_by("name"))
@@ -88,7 +88,7 @@ def _sell(shop: Shop) -> None:
             product.update(dec__stock=1)
 
 
-def _change(shop: Shop) -> None:
+def _change(shop: Databases) -> None:
     with as_("ann", "new prices of the season"):
         for product in Product.objects(price__gt=4000):
             product.price += 500

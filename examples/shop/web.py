@@ -29,9 +29,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 import audit_ui
+from examples.common.databases import Databases
 from examples.shop.models import STATUSES, Order, Product, Seller, User
 from examples.shop.people import CHOICE, PEOPLE
-from examples.shop.workspace import Shop
 from lifecycle import LifecycleError, acting
 from lifecycle.behaviours import undelete, with_deleted
 
@@ -53,7 +53,7 @@ Work = Callable[[Session, Form, str], str]
 class Pages:
     """The pages of one shop."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Databases) -> None:
         self.shop = shop
         self.templates = Jinja2Templates(HERE / "templates")
         history = audit_ui.Embedded(shop.lifecycle, at=HISTORY)
@@ -294,7 +294,7 @@ def _is_local(address: str) -> bool:
     return address.startswith("/") and not address.startswith(("//", "/\\"))
 
 
-def create_app(shop: Shop) -> Starlette:
+def create_app(shop: Databases) -> Starlette:
     """The shop with its history, for this machine alone: there is no login."""
     history = audit_ui.create_app(
         shop.lifecycle,

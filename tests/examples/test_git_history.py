@@ -22,15 +22,17 @@ from pymongo import MongoClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection
 
+from examples.common.databases import Databases
+from examples.common.errors import DatabaseError
 from examples.git_history import replay as replay_module
 from examples.git_history.__main__ import main
 from examples.git_history.check import check, picked
 from examples.git_history.commits import FileChange
-from examples.git_history.errors import DatabaseError, MismatchError
+from examples.git_history.errors import MismatchError
 from examples.git_history.git import Repository
 from examples.git_history.models import Commit, File
 from examples.git_history.replay import replay
-from examples.git_history.workspace import Workspace, open_workspace
+from examples.git_history.workspace import open_workspace
 from lifecycle.audit.records import Record
 from tests.examples.repositories import Written, link, odd_history
 from tests.servers import MongoServer, unique_name
@@ -57,7 +59,7 @@ def database(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def workspace(database: str, mongodb: str) -> Iterator[Workspace]:
+def workspace(database: str, mongodb: str) -> Iterator[Databases]:
     with open_workspace(database, mongodb) as workspace:
         yield workspace
 
@@ -72,24 +74,24 @@ def four_commits(written: Written) -> Written:
     return written
 
 
-def replayed(written: Written, workspace: Workspace) -> Repository:
+def replayed(written: Written, workspace: Databases) -> Repository:
     repository = Repository(written.path)
     replay(repository, workspace)
     return repository
 
 
-def records(workspace: Workspace, sha: str) -> list[Record]:
+def records(workspace: Databases, sha: str) -> list[Record]:
     """The records of a commit, oldest first."""
     return list(workspace.lifecycle.history.find(request_id=sha, newest_first=False))
 
 
-def all_differences(written: Written, workspace: Workspace) -> list[str]:
+def all_differences(written: Written, workspace: Databases) -> list[str]:
     return check(Repository(written.path), workspace, "all").differences
 
 
 class TestReplay:
     def test_a_history_of_everything_odd_ends_up_as_git_has_it(
-        self, tmp_path: Path, workspace: Workspace
+        self, tmp_path: Path, workspace: Databases
     ) -> None:
         repository = Repository(odd_history(tmp_path / "odd.git").path)
         done = replay(repository, workspace)
@@ -100,7 +102,7 @@ class TestReplay:
         assert done.records == checked.records == done.files + done.commits
 
     def test_each_commit_is_recorded_as_its_authors_doing(
-        self, written: Written, workspace: Workspace
+        self, written: Written, workspace: Databases
     ) -> None:
         sha = written.commit({"a": TEXT}, "Why\n\nThis.", author="Ann <ann@b> 1577914445 +0530")
         replayed(written, workspace)
@@ -111,7 +113,7 @@ class TestReplay:
             assert revision.context == {"committed_at": "2020-01-02T03:04:05+05:30"}
 
     def test_the_files_of_a_commit_are_one_transaction(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = replayed(four_commits, workspace)
         for sha in repository.line:
@@ -119,13 +121,13 @@ class TestReplay:
             assert len({record.revision.id for record in files}) == (0 if not files else 1)
 
     def test_a_commit_without_changes_has_its_documents_record(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = replayed(four_commits, workspace)
         assert [one.entity for one in records(workspace, repository.line[2])] == ["git.Commit"]
 
     def test_a_rename_moves_the_file_to_another_key(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         replayed(four_commits, workspace)
         found = list(workspace.lifecycle.history.of(File, "c"))
@@ -136,7 +138,7 @@ class TestReplay:
         ]
 
     def test_the_hooks_derive_what_the_models_say_they_do(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = replayed(four_commits, workspace)
         kinds = [one.changes.get("kind") for one in workspace.lifecycle.history.of(File, "c")]
@@ -146,7 +148,7 @@ class TestReplay:
         assert (second.summary, second.added, second.removed) == ("second", 1, 0)
 
     def test_a_document_holds_the_statistics_of_each_file(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = replayed(four_commits, workspace)
         commit = Commit.objects.get(sha=repository.line[1])
@@ -156,7 +158,7 @@ class TestReplay:
         assert (file.added, file.removed) == (1, 0)
 
     def test_no_key_is_taken_twice_when_a_rename_ends_where_a_file_was_deleted(
-        self, workspace: Workspace
+        self, workspace: Databases
     ) -> None:
         """git reports this as a modification; apply does not rely on that."""
 
@@ -178,7 +180,7 @@ class TestReplay:
 
 class TestGoingOn:
     def test_a_replay_in_parts_is_the_same_as_one_at_once(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = Repository(four_commits.path)
         parts = [replay(repository, workspace, limit=limit) for limit in (1, 2, 5)]
@@ -188,7 +190,7 @@ class TestGoingOn:
         assert (checked.differences, checked.records) == ([], 4 + 2 + 1 + 2)
 
     def test_new_commits_are_taken_up_by_the_next_run(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         replayed(four_commits, workspace)
         four_commits.commit({"c": "back\n"})
@@ -199,7 +201,7 @@ class TestGoingOn:
     def test_a_run_killed_before_the_document_goes_on_with_it(
         self,
         four_commits: Written,
-        workspace: Workspace,
+        workspace: Databases,
         monkeypatch: pytest.MonkeyPatch,
         position: int,
     ) -> None:
@@ -216,7 +218,7 @@ class TestGoingOn:
     def test_a_run_killed_before_the_documents_record_goes_on_with_both(
         self,
         four_commits: Written,
-        workspace: Workspace,
+        workspace: Databases,
         database: str,
         position: int,
     ) -> None:
@@ -226,14 +228,14 @@ class TestGoingOn:
         self.assert_whole(repository, workspace)
 
     @staticmethod
-    def assert_whole(repository: Repository, workspace: Workspace) -> None:
+    def assert_whole(repository: Repository, workspace: Databases) -> None:
         """After one more run nothing is missing and nothing is there twice."""
         replay(repository, workspace)
         checked = check(repository, workspace, "all")
         assert (checked.differences, checked.records) == ([], 4 + 2 + 1 + 2)
 
     def test_a_failed_commit_leaves_nothing_of_its_files(
-        self, four_commits: Written, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+        self, four_commits: Written, workspace: Databases, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         repository = Repository(four_commits.path)
         whole = replay_module.apply
@@ -251,7 +253,7 @@ class TestGoingOn:
         self.assert_whole(repository, workspace)
 
     def test_another_repository_is_refused(
-        self, four_commits: Written, workspace: Workspace, tmp_path: Path
+        self, four_commits: Written, workspace: Databases, tmp_path: Path
     ) -> None:
         replayed(four_commits, workspace)
         other = Written(tmp_path / "other.git")
@@ -260,7 +262,7 @@ class TestGoingOn:
             replay(Repository(other.path), workspace)
 
     def test_a_rewritten_history_is_refused_by_the_commit_that_is_gone(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         replayed(four_commits, workspace)
         four_commits.git("update-ref", "refs/heads/main", "refs/heads/main~2")
@@ -269,7 +271,7 @@ class TestGoingOn:
             replay(Repository(four_commits.path), workspace)
 
     def test_a_branch_that_has_gone_back_is_refused(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         replayed(four_commits, workspace)
         four_commits.git("update-ref", "refs/heads/main", "refs/heads/main~1")
@@ -277,7 +279,7 @@ class TestGoingOn:
             replay(Repository(four_commits.path), workspace)
 
     def test_what_is_put_back_on_the_pages_does_not_stop_it(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         repository = replayed(four_commits, workspace)
         restore = workspace.lifecycle.restore
@@ -288,7 +290,7 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("lost", ["documents", "log"])
     def test_databases_of_different_replays_are_refused(
-        self, four_commits: Written, workspace: Workspace, database: str, lost: str
+        self, four_commits: Written, workspace: Databases, database: str, lost: str
     ) -> None:
         repository = replayed(four_commits, workspace)
         if lost == "documents":
@@ -333,7 +335,7 @@ def altering(database: str) -> Iterator[Connection]:
 
 class TestCheck:
     def test_a_blob_altered_in_one_stored_record_is_found(
-        self, four_commits: Written, workspace: Workspace, database: str
+        self, four_commits: Written, workspace: Databases, database: str
     ) -> None:
         repository = replayed(four_commits, workspace)
         blob = repository.tree(repository.line[0])["b"].blob
@@ -354,7 +356,7 @@ class TestCheck:
         )
 
     def test_a_change_that_was_not_replayed_is_found(
-        self, four_commits: Written, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+        self, four_commits: Written, workspace: Databases, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         whole = replay_module.apply
         monkeypatch.setattr(
@@ -372,7 +374,7 @@ class TestCheck:
         assert all(one.endswith("in git missing") for one in found)
 
     def test_a_record_taken_out_is_found_with_all_that_follows_from_it(
-        self, four_commits: Written, workspace: Workspace, database: str
+        self, four_commits: Written, workspace: Databases, database: str
     ) -> None:
         repository = replayed(four_commits, workspace)
         forget(database, "git.File", repository.line[1])
@@ -381,7 +383,7 @@ class TestCheck:
         assert any("'c' is known in part only" in one for one in found)
 
     def test_a_document_without_its_record_is_found(
-        self, four_commits: Written, workspace: Workspace, database: str
+        self, four_commits: Written, workspace: Databases, database: str
     ) -> None:
         repository = replayed(four_commits, workspace)
         forget(database, "git.Commit", repository.line[2])
@@ -389,7 +391,7 @@ class TestCheck:
         assert [one.partition(":")[0] for one in found] == [f"the log at {repository.line[2]}"] * 2
 
     def test_a_row_changed_behind_the_log_is_found(
-        self, four_commits: Written, workspace: Workspace, database: str
+        self, four_commits: Written, workspace: Databases, database: str
     ) -> None:
         replayed(four_commits, workspace)
         with altering(database) as connection:
@@ -397,7 +399,7 @@ class TestCheck:
         [difference] = all_differences(four_commits, workspace)
         assert difference.startswith("the table as it is now: 'c' is 100755")
 
-    def test_a_missing_document_is_found(self, four_commits: Written, workspace: Workspace) -> None:
+    def test_a_missing_document_is_found(self, four_commits: Written, workspace: Databases) -> None:
         repository = replayed(four_commits, workspace)
         mongoengine.get_db()["commits"].delete_one({"_id": repository.line[1]})
         assert all_differences(four_commits, workspace) == [
@@ -405,7 +407,7 @@ class TestCheck:
         ]
 
     def test_without_a_replay_there_is_nothing_that_could_be_right(
-        self, four_commits: Written, workspace: Workspace
+        self, four_commits: Written, workspace: Databases
     ) -> None:
         assert all_differences(four_commits, workspace) == [
             "nothing has been replayed: there is no commit document"
@@ -519,7 +521,7 @@ class TestCommand:
     def test_a_mongodb_that_does_not_answer_is_a_clear_error(
         self, database: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("examples.git_history.workspace._MONGODB_ANSWERS_WITHIN", 100)
+        monkeypatch.setattr("examples.common.databases._MONGODB_ANSWERS_WITHIN", 100)
         with (
             pytest.raises(DatabaseError, match=r"no MongoDB answers: 127\.0\.0\.1:1"),
             open_workspace(database, "mongodb://127.0.0.1:1/x"),

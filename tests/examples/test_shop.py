@@ -17,17 +17,20 @@ from pymongo import MongoClient
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from examples.common.databases import Databases
 from examples.shop.models import Order, Product, Seller, User
 from examples.shop.seed import OLD_USERS, PRODUCTS, seed
 from examples.shop.web import create_app
-from examples.shop.workspace import Shop, open_shop
+from examples.shop.workspace import open_shop
 from tests.servers import MongoServer, unique_name
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def shop(mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(
+    mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
     """A shop that has been filled; what tests do to it adds up."""
     name = unique_name()
     mongodb = urlsplit(mongo_server.uri)._replace(path=f"/{name}").geturl()
@@ -41,7 +44,7 @@ def shop(mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def client(shop: Shop) -> Iterator[TestClient]:
+def client(shop: Databases) -> Iterator[TestClient]:
     with TestClient(create_app(shop)) as client:
         yield client
 
@@ -58,12 +61,12 @@ def send(client: TestClient, path: str, **form: str) -> str:
     return parse_qs(urlsplit(answer.headers["location"]).query)["message"][0]
 
 
-def newest(shop: Shop, entity: str) -> Any:
+def newest(shop: Databases, entity: str) -> Any:
     """The last record of a model."""
     return next(shop.lifecycle.history.find(entity))
 
 
-def test_the_log_agrees_with_both_databases(shop: Shop) -> None:
+def test_the_log_agrees_with_both_databases(shop: Databases) -> None:
     """Row by row and document by document; filling it again does nothing."""
     compared = shop.lifecycle.evidence.compare()
     assert not compared.differences
@@ -71,7 +74,7 @@ def test_the_log_agrees_with_both_databases(shop: Shop) -> None:
     assert seed(shop) == 0
 
 
-def test_each_side_refers_to_the_other(shop: Shop) -> None:
+def test_each_side_refers_to_the_other(shop: Databases) -> None:
     """Rows to documents, documents to rows, and back; nothing dangles."""
     with shop.sessions() as session:
         order = session.scalars(select(Order).order_by(Order.id)).first()
@@ -110,7 +113,7 @@ def test_pages_of_documents_answer(client: TestClient) -> None:
 
 
 def test_a_change_is_recorded_as_the_doing_of_who_was_chosen(
-    shop: Shop, client: TestClient
+    shop: Databases, client: TestClient
 ) -> None:
     """With the reason that was given."""
     board = product("Walnut chopping board")
@@ -129,7 +132,7 @@ def test_a_change_is_recorded_as_the_doing_of_who_was_chosen(
 
 
 def test_an_order_writes_to_both_databases_under_one_request(
-    shop: Shop, client: TestClient
+    shop: Databases, client: TestClient
 ) -> None:
     """The row and the document that it refers to."""
     bowl = product("Glazed tapas bowl")
@@ -145,7 +148,7 @@ def test_an_order_writes_to_both_databases_under_one_request(
 
 
 def test_users_of_the_first_version_are_shown_and_saved_with_two_names(
-    shop: Shop, client: TestClient
+    shop: Databases, client: TestClient
 ) -> None:
     """Showing them writes nothing; a change brings the migration along."""
     (before,) = shop.lifecycle.migrations.versions(User)
@@ -161,7 +164,9 @@ def test_users_of_the_first_version_are_shown_and_saved_with_two_names(
     assert after.behind == before.behind - 1
 
 
-def test_what_is_deleted_is_hidden_and_can_be_brought_back(shop: Shop, client: TestClient) -> None:
+def test_what_is_deleted_is_hidden_and_can_be_brought_back(
+    shop: Databases, client: TestClient
+) -> None:
     """A document and a row; the log says who deleted it."""
     gauge = shop.lifecycle.history.find("shop.Product", operation="delete").__next__()
     assert gauge.revision.reason == "no longer made"
@@ -177,7 +182,7 @@ def test_what_is_deleted_is_hidden_and_can_be_brought_back(shop: Shop, client: T
     assert client.get("/orders/17").status_code == 200
 
 
-def test_what_must_not_be_is_refused_with_a_reason(shop: Shop, client: TestClient) -> None:
+def test_what_must_not_be_is_refused_with_a_reason(shop: Databases, client: TestClient) -> None:
     """By a hook, by a reference from the other database, by a form of another site."""
     said = send(client, "/orders/1/status", status="placed")
     assert "refused to update shop.Order 1: it has been delivered" in said
@@ -197,7 +202,7 @@ def test_what_must_not_be_is_refused_with_a_reason(shop: Shop, client: TestClien
     assert client.get("/orders", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_the_log_still_agrees_after_all_that(shop: Shop) -> None:
+def test_the_log_still_agrees_after_all_that(shop: Databases) -> None:
     """And when the rest has been migrated."""
     assert shop.lifecycle.migrations.run().left == 0
     assert shop.lifecycle.evidence.compare().agrees

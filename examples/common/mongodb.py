@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples.git_history.errors import DatabaseError
+from examples.common.errors import DatabaseError
 
 _PROGRAM = Path(__file__).with_name("mongodb_server.py")
 _STARTS_WITHIN = 30.0
