@@ -29,7 +29,7 @@ from tests.browser.shop import ShopSession, open_shop
 from tests.conftest import without
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
 ROOT: Final = Path(__file__).parent.parent.parent
 FLAGS: Final = (
@@ -180,6 +180,12 @@ def look(chromium: Browser, shop: Shop, complaints: list[str]) -> Iterator[Open]
                 complaints += page.evaluate("reports")
         context.close()
     assert complaints == []
+
+
+def follow(link: Locator) -> None:
+    """Click, and wait for the whole of what it leads to: a click waits for its beginning only."""
+    with link.page.expect_navigation():
+        link.click()
 
 
 def _note(complaints: list[str], said: ConsoleMessage) -> None:

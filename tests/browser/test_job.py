@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lifecycle import acting
-from tests.browser.conftest import Open, Shop
+from tests.browser.conftest import Open, Shop, follow
 from tests.browser.shop import ORDER, ShopOrder, ShopSource
 
 if TYPE_CHECKING:
@@ -32,29 +32,29 @@ def test_from_a_search_to_what_it_was_before(look: Open, shop: Shop) -> None:
     """A search, the record it finds, the object, how it differs from now, all of that hour."""
     page = look()
     page.get_by_role("searchbox").fill(WRONG)
-    page.get_by_role("button", name="Search").click()
+    follow(page.get_by_role("button", name="Search"))
     assert path_of(page, shop) == "?actor=ann&field=total%3D1790.00&text=typed&since=7d"
     rows = page.locator(".record")
     assert rows.count() == 1
     assert "typed into the wrong order" in page.locator(".feed").inner_text()
 
-    rows.get_by_role("link", name="Details of this change to Order 2026-1001").click()
+    follow(rows.get_by_role("link", name="Details of this change to Order 2026-1001"))
     assert heading(page).startswith("updated Order 2026-1001")
     assert cells(page)["total"] == ["17.90", "1790.00"]
 
-    page.get_by_role("link", name="Previous change").click()
+    follow(page.get_by_role("link", name="Previous change"))
     assert cells(page)["status"] == ["paid", "shipped"]
-    page.get_by_role("link", name="Next change").click()
-    page.get_by_role("heading", level=1).get_by_role("link").click()
+    follow(page.get_by_role("link", name="Next change"))
+    follow(page.get_by_role("heading", level=1).get_by_role("link"))
     assert path_of(page, shop) == f"o/{ORDER}/1"
 
-    page.locator(".timeline").get_by_role("link", name="created").click()
-    page.get_by_role("navigation", name="Compare with").get_by_role("link", name="now").click()
+    follow(page.locator(".timeline").get_by_role("link", name="created"))
+    follow(page.get_by_role("navigation", name="Compare with").get_by_role("link", name="now"))
     assert cells(page)["total"] == ["17.90", "1790.00"]
 
-    page.locator("main").get_by_role("link", name="Ann Keller").first.click()
+    follow(page.locator("main").get_by_role("link", name="Ann Keller").first)
     assert heading(page).startswith("Ann Keller")
-    page.get_by_role("navigation", name="Breadcrumbs").get_by_role("link").first.click()
+    follow(page.get_by_role("navigation", name="Breadcrumbs").get_by_role("link").first)
     assert heading(page) == "All changes"
 
 
@@ -62,22 +62,22 @@ def test_from_a_search_to_what_it_was_before(look: Open, shop: Shop) -> None:
 def test_what_was_wrong_is_put_back(look: Open, shop: Shop, script: bool) -> None:
     """Looked at first, given a reason, done, recorded by name; and that is undone the same way."""
     page = look(f"{shop.url}?reason=typed", java_script_enabled=script)
-    page.locator(".record .details").first.click()
-    page.get_by_role("link", name="Undo this change").click()
+    follow(page.locator(".record .details").first)
+    follow(page.get_by_role("link", name="Undo this change"))
     row = page.get_by_role("row", name="total")
     assert row.get_by_role("checkbox").is_checked()
     assert "1790.00" in row.inner_text()
     assert total(shop) == "1790.00", "looking changes nothing"
     page.get_by_label("Reason").fill("it was meant for another order")
-    page.get_by_role("button", name="Undo this change").click()
+    follow(page.get_by_role("button", name="Undo this change"))
     page.get_by_role("status").wait_for()
     assert total(shop) == "17.90"
     assert "it was meant for another order" in page.locator("main").inner_text()
     done = shop.lifecycle.history.of(ShopOrder, 1)
     assert next(iter(done)).actor == "ann"
 
-    page.get_by_role("link", name="Undo this", exact=True).click()
-    page.get_by_role("button", name="Undo").click()
+    follow(page.get_by_role("link", name="Undo this", exact=True))
+    follow(page.get_by_role("button", name="Undo"))
     page.get_by_role("status").wait_for()
     assert total(shop) == "1790.00"
 
@@ -130,24 +130,25 @@ def test_without_javascript_it_is_the_same_job(look: Open, shop: Shop) -> None:
     assert page.get_by_text("Times in UTC").is_visible()
     assert page.locator("button[data-toggle]:visible").count() == 0
     page.get_by_role("searchbox").fill(WRONG)
-    page.get_by_role("searchbox").press("Enter")
+    with page.expect_navigation():
+        page.get_by_role("searchbox").press("Enter")
     assert page.locator(".record").count() == 1
     assert page.get_by_label("Field").input_value() == "total=1790.00"
 
     page.get_by_label("Field").fill("status")
     page.get_by_label("Actor").fill("")
     page.get_by_label("Words").fill("")
-    page.get_by_role("button", name="Filter", exact=True).click()
+    follow(page.get_by_role("button", name="Filter", exact=True))
     assert page.locator(".record").count() > 1
-    page.locator(".record .object").first.click()
+    follow(page.locator(".record .object").first)
     assert "Order 2026-" in heading(page)
 
     page.goto(f"{shop.url}o/{ORDER}/2")
     page.get_by_label("Version 4 of 4").fill("1")
-    page.get_by_role("button", name="Show").click()
+    follow(page.get_by_role("button", name="Show"))
     assert page.get_by_label("Version 1 of 4").is_visible()
     page.get_by_label("Another version").select_option(index=0)
-    page.get_by_role("button", name="Compare").click()
+    follow(page.get_by_role("button", name="Compare"))
     assert "against=" in page.url
     assert page.get_by_text(re.compile("^From .* to ")).is_visible()
 
@@ -247,7 +248,7 @@ def test_newer_changes_are_announced_as_they_come(look: Open, shop: Shop) -> Non
     with acting("bob", label="Bob Osei"), shop.sessions.begin() as session:
         session.get_one(ShopSource, "docs/README.md").text = "# The shop\n"
     page.clock.run_for(10_500)
-    page.get_by_role("link", name="1 newer change: show").click()
+    follow(page.get_by_role("link", name="1 newer change: show"))
     page.wait_for_function(f"document.querySelectorAll('.record').length === {shown + 1}")
     with shop.sessions.begin() as session:
         session.get_one(ShopSource, "docs/README.md").text = "# Shop\n"
@@ -259,7 +260,7 @@ def test_a_view_of_ones_own_is_kept_and_forgotten(look: Open, shop: Shop) -> Non
     page.on("dialog", lambda dialog: dialog.accept("<b>Ann's totals</b>"))
     page.get_by_role("button", name="Save this view").click()
     page.goto(shop.url)
-    page.get_by_role("link", name="<b>Ann's totals</b>").click()
+    follow(page.get_by_role("link", name="<b>Ann's totals</b>"))
     assert path_of(page, shop) == "?actor=ann&field=total"
     page.get_by_role("button", name="Forget the view <b>Ann's totals</b>").click()
     page.goto(shop.url)
