@@ -93,7 +93,7 @@ def any_admin(user: Any, action: str, subject: audit_ui.Subject) -> bool:
     return user == "ann"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there it checks every model that is configured
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The shop, under the mount and behind the name it would have at a real host."""
     engine = create_engine(f"sqlite:///{tmp_path_factory.mktemp('browser') / 'shop.sqlite'}")

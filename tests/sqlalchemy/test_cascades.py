@@ -37,6 +37,7 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
     sessionmaker,
+    with_loader_criteria,
 )
 
 from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited, post_remove
@@ -416,6 +417,15 @@ WAYS: dict[str, tuple[Callable[[Session, Any], Any], Told]] = {
     "orm delete by parameters": (
         lambda s, m: s.execute(
             delete(m.Company).where(m.Company.vat == bindparam("v")), {"v": "two"}
+        ),
+        did("-Company 2") + BELOW_2,
+    ),
+    "orm delete by parameters and criteria of a loader": (
+        lambda s, m: s.execute(
+            delete(m.Company)
+            .where(m.Company.vat == bindparam("v"))
+            .options(with_loader_criteria(m.Company, m.Company.id > 0)),
+            {"v": "two"},
         ),
         did("-Company 2") + BELOW_2,
     ),

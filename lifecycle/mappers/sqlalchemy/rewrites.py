@@ -127,23 +127,23 @@ class Rewrite:
             return
         equal = self._equal
         if equal is None:
-            query = self._query(where)
             for one in self._parameters:
-                yield query.params(dict(one))
+                yield self._query(where, dict(one))
             return
         columns, names = tuple(equal), tuple(equal.values())
         for some in chunks(dict.fromkeys(tuple(p[n] for n in names) for p in self._parameters)):
             yield self._query(is_one_of(columns, some))
 
-    def _query(self, criteria: ColumnElement[bool] | None) -> Select[Any]:
+    def _query(
+        self, criteria: ColumnElement[bool] | None, parameters: RowValues | None = None
+    ) -> Select[Any]:
         moved = [
             expression.label(_MOVED + column.key) for column, expression in self._moves.items()
         ]
-        query = self._from_subject(select(*self._as_named(self.columns), *moved), criteria)
+        query = self._found([*self._as_named(self.columns), *moved], criteria, parameters)
         if len(query.get_final_froms()) > 1:  # where a row could be found many times
-            named = self._as_named(self._recorded.identity)
-            identity = self._from_subject(select(*named), criteria)
-            query = select(*self.columns, *moved).where(
+            identity = self._found(self._as_named(self._recorded.identity), criteria, parameters)
+            query = _given(select(*self.columns, *moved), parameters).where(
                 _tuple(self._recorded.identity).in_(identity)
             )
         return query.with_for_update()
@@ -157,14 +157,22 @@ class Rewrite:
             else [*columns]
         )
 
-    def _from_subject(
-        self, query: Select[Any], criteria: ColumnElement[bool] | None
+    def _found(
+        self,
+        columns: Sequence[Any],
+        criteria: ColumnElement[bool] | None,
+        parameters: RowValues | None,
     ) -> Select[Any]:
         """As the ORM would find them, with the criteria it adds of its own, if it is asked to."""
+        query = select(*columns)
+        if criteria is not None:
+            query = query.where(criteria)
+        query = _given(query, parameters)
         subject = self.statement._propagate_attrs.get("plugin_subject")
-        if subject is not None:
-            query = query.select_from(subject).options(*self.statement._with_options)
-        return query if criteria is None else query.where(criteria)
+        if subject is None:
+            return query
+        # The options last: SQLAlchemy 2.0 cannot copy a query with criteria of a loader.
+        return query.select_from(subject).options(*self.statement._with_options)
 
     def _given_keys(
         self,
@@ -192,6 +200,10 @@ class Rewrite:
             for name, value in assigned.items()
             if name == column.key
         }
+
+
+def _given(query: Select[Any], parameters: RowValues | None) -> Select[Any]:
+    return query if parameters is None else query.params(parameters)
 
 
 def assigned_names(
