@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -21,7 +22,9 @@ from sqlalchemy import (
     Table,
     create_engine,
     delete,
+    event,
     func,
+    inspect,
     select,
     update,
 )
@@ -681,3 +684,32 @@ def test_querysets_go_on_hiding_however_they_are_chained(documents: DocumentWorl
     assert model.objects(name="a").update(set__name="c") == 0
     with pytest.raises(model.DoesNotExist):
         model.objects.get(id=one)
+
+
+def test_loaded_objects_can_be_pickled(sqlite: SqlWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that hides others goes along: caches and job queues pickle what was loaded."""
+    model = item(sqlite)
+    monkeypatch.setitem(globals(), model.__name__, model)
+    model.__module__, model.__qualname__ = __name__, model.__name__
+    one = sqlite.new(model, name="a")
+    with sqlite.factory() as session:
+        found = session.scalars(select(model)).one()
+        assert inspect(found).load_options
+        copy = pickle.loads(pickle.dumps(found))
+    assert (copy.id, copy.name) == (one, "a")
+
+
+def test_queries_that_hide_are_compiled_once(sqlite: SqlWorld) -> None:
+    """What hides is part of what SQLAlchemy knows a compiled statement by."""
+    model = item(sqlite)
+    sqlite.new(model, name="a")
+    found = []
+    with sqlite.factory() as session:
+
+        @event.listens_for(session.get_bind(), "after_cursor_execute")
+        def note(conn: Any, cur: Any, text: str, given: Any, context: Any, many: bool) -> None:
+            found.append(context.cache_hit.name)
+
+        for _ in range(2):
+            session.scalars(select(model)).one()
+    assert found[-1] == "CACHE_HIT"

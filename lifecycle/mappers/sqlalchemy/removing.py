@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, Engine, select, update
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy import ColumnElement, Delete, Engine, select, true, update
+from sqlalchemy.orm import LoaderCriteriaOption, Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
 from lifecycle.bundles import filled, fitted
@@ -19,6 +19,26 @@ from lifecycle.mappers.sqlalchemy.tables import RecordedTable
 from lifecycle.removal import HARD, WITH_DELETED, Removal, is_hard, removal_of
 
 __all__ = ["Removing", "is_marked", "marked_elsewhere"]
+
+
+class _Hiding(LoaderCriteriaOption):
+    """Hides the marked rows of a class.
+
+    Loaded objects keep it for what they load later, and it is pickled with them: by its class
+    alone, for SQLAlchemy would pickle the condition with the whole mapping in it, and fail.
+    """
+
+    _traverse_internals = LoaderCriteriaOption._traverse_internals  # else no query is cached
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert self.entity is not None
+        return _hiding, (self.entity.mapper.class_,)
+
+
+def _hiding(model: type) -> _Hiding:
+    removal = removal_of(model)  # none if the model had one when it was pickled, and has no more
+    unmarked = true() if removal is None else getattr(model, removal.field).is_(None)
+    return _Hiding(model, unmarked, include_aliases=True)
 
 
 class Removing:
@@ -50,13 +70,9 @@ class Removing:
     def _look(self) -> None:
         self._generation = self._models.generation
         self._criteria = tuple(
-            with_loader_criteria(
-                mapper.class_,
-                getattr(mapper.class_, removal.field).is_(None),
-                include_aliases=True,
-            )
+            _hiding(mapper.class_)
             for mapper in configured_mappers()
-            if (removal := removal_of(mapper.class_)) is not None
+            if removal_of(mapper.class_) is not None
             and (mapper.inherits is None or removal_of(mapper.inherits.class_) is None)
         )
 
