@@ -86,7 +86,10 @@ SECOND = "CheckedSource 3: other refers to CheckedTarget 9, which is not there"
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models of other tests, for which nothing is installed, are not looked at."""
     others = set(declared())
-    mine = lambda: [one for one in declared() if one not in others]  # noqa: E731
+
+    def mine() -> list[type]:
+        return [one for one in declared() if one not in others]
+
     monkeypatch.setattr("lifecycle.behaviours.references.service.declared", mine)
 
 

@@ -122,10 +122,17 @@ class _Many(Reference[T]):
             stamp = objects_of(type(one)).stamp(one)
             holding(one)[self.name] = Entry(stamp, identity, members)
 
-    # --- what differs ---
-
     def search(self, identities: list[Identity], session: Any) -> list[Any]:
         """The objects that refer to one of these."""
+        fields, target = self.places(), self.target
+        objects = objects_of(target)
+        values = [objects.fitted(target, fields, identity) for identity in identities]
+        return objects.find(target, fields, values, session)
+
+    # --- what differs ---
+
+    def places(self) -> tuple[str, ...]:
+        """The fields, or the path, of the target that hold an identity."""
         raise NotImplementedError
 
     def led_to(self, other: Any, like: Any) -> Iterator[Identity]:
@@ -198,12 +205,9 @@ class ReferenceMany(_Many[T]):
             )
         return found
 
-    def search(self, identities: list[Identity], session: Any) -> list[Any]:
-        """The objects that refer to one of these."""
-        one, target = self.inverse(), self.target
-        objects = objects_of(target)
-        values = [objects.fitted(target, one.fields, identity) for identity in identities]
-        return objects.find(target, one.fields, values, session)
+    def places(self) -> tuple[str, ...]:
+        """The fields of the reference on the other side."""
+        return self.inverse().fields
 
     def led_to(self, other: Any, like: Any) -> Iterator[Identity]:
         """The identity that another one refers to, if any."""
@@ -261,12 +265,9 @@ class ReferenceManyEmbedded(_Many[T]):
         objects_of(found).check_path(found, self.path)
         return found
 
-    def search(self, identities: list[Identity], session: Any) -> list[Any]:
-        """The documents that hold one of these."""
-        target = self.target
-        objects = objects_of(target)
-        values = [objects.fitted(target, (self.path,), identity) for identity in identities]
-        return objects.find(target, (self.path,), values, session)
+    def places(self) -> tuple[str, ...]:
+        """The path into the documents."""
+        return (self.path,)
 
     def led_to(self, other: Any, like: Any) -> Iterator[Identity]:
         """The identities that a document holds, each once."""
