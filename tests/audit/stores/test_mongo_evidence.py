@@ -223,7 +223,7 @@ def test_no_number_is_taken_again(store: MongoStore) -> None:
 def test_a_server_without_transactions_is_named(mongo: Database[Any]) -> None:
     """Sealing changes several documents as one."""
     if "setName" in mongo.client.admin.command("hello"):
-        pytest.skip("this MongoDB is a replica set")
+        pytest.skip("it takes a single server: this one is a replica set, which has transactions")
     store = MongoStore(mongo)
     append(store, a_revision(), {})
     with pytest.raises(ConfigurationError, match="no replica set"):
