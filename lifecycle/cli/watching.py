@@ -26,6 +26,7 @@ Examples:
   lifecycle watch watch.json --app shop:lifecycle
   lifecycle watch /var/lib/shop/watch.json --app shop:lifecycle --json | jq -c .key
   lifecycle watch watch.json --app shop:lifecycle --until-idle     as from cron
+  lifecycle watch stock.json --app shop:lifecycle --alias stock    a second connection
 
 \b
 What it takes:
@@ -69,6 +70,9 @@ def watch(
 
     FILE keeps how far it has come. Without one it begins now, and makes it. However it ends, it
     goes on from there the next time, and loses and doubles nothing.
+
+    One run watches one connection: where documents have several aliases, run it for each, with a
+    FILE of its own.
     """
     if app is None:
         raise click.UsageError(
