@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from lifecycle.audit.history import History, literal_key
@@ -307,7 +308,11 @@ class Lifecycle:
             self._store = store
 
     def reconcile(
-        self, *, older_than: timedelta = timedelta(minutes=1), dry_run: bool = False
+        self,
+        *,
+        older_than: timedelta = timedelta(minutes=1),
+        dry_run: bool = False,
+        said: Mapping[UUID, bool] | None = None,
     ) -> list[Settled]:
         """Settle what a crash has left between the writes of documents and their records.
 
@@ -315,12 +320,18 @@ class Lifecycle:
         it was made, removed if it was not, and left, saying why, if that cannot be told. Those of
         the last ``older_than`` may be under way, and are left too; with ``dry_run`` all are.
         Several processes may do this at once. mongoengine has to be connected to where the
-        documents are. Raises ``ConfigurationError`` for a store that keeps no intents.
+        documents are.
+
+        Who has looked for themselves may say whether what cannot be told was made: ``said`` has
+        that by the id of the revision, and the log has who said it, as a ``lifecycle.Decision``.
+        Raises ``ConfigurationError`` for a store that keeps no intents, and ``UnknownRevision``
+        when it is said of a revision that has none.
         """
         from lifecycle.mappers.mongoengine.tracing import connected, looking_at
 
         look = looking_at(connected)
-        return list(reconciled(self.store, look, older_than=older_than, dry_run=dry_run))
+        settling = reconciled(self.store, look, older_than=older_than, dry_run=dry_run, said=said)
+        return list(settling)
 
     def watch(
         self,

@@ -1,4 +1,7 @@
-"""Settling the intents that a crash has left: by the log where it tells, else by the object."""
+"""Settling the intents that a crash has left: by the log where it tells, else by the object.
+
+Where neither tells, by somebody's word.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from itertools import groupby
 from typing import TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.deciding import decision
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore, Query
 from lifecycle.changes import Change, Operation, same
-from lifecycle.errors import ConfigurationError
+from lifecycle.errors import ConfigurationError, UnknownRevision
 from lifecycle.markers import is_hidden
 from lifecycle.verdicts import Answer, Verdict
 
@@ -28,7 +32,8 @@ Look: TypeAlias = Callable[[str], Verdict]
 class Settled:
     """What became of the intents of one revision.
 
-    ``id`` is the revision's. ``why`` says why the answer is unclear.
+    ``id`` is the revision's. ``why`` says why the answer is unclear, and ``decided`` of how many
+    of the records it is somebody's word, for it would have been.
     """
 
     id: UUID
@@ -36,6 +41,7 @@ class Settled:
     records: tuple[Record, ...]
     revision: Revision
     why: str | None = None
+    decided: int = 0
 
 
 def reconciled(
@@ -44,33 +50,59 @@ def reconciled(
     *,
     older_than: timedelta = timedelta(minutes=1),
     dry_run: bool = False,
+    said: Mapping[UUID, bool] | None = None,
 ) -> Iterator[Settled]:
     """Settle every intent, oldest first, and tell what became of it.
 
     Intents of the last ``older_than`` may be of writes under way, and stay. With ``dry_run`` all
     stay. Any number of processes may do this at once, while others write: what one has settled is
-    settled for all. Raises ``ConfigurationError`` for a store that keeps no intents.
+    settled for all.
+
+    ``said`` has, by the ids of revisions, whether what cannot be told of them was made, for
+    somebody knows; who acts is recorded as having said so. Where it can be told, it is not asked.
+
+    Raises ``ConfigurationError`` for a store that keeps no intents, and ``UnknownRevision``, with
+    nothing settled, when something is said of a revision that has none.
     """
     if not isinstance(store, IntentStore):
         raise ConfigurationError(f"{store!r} keeps no intents, so there is nothing to reconcile")
-    intents = list(store.intents())
+    intents, said = list(store.intents()), said or {}
+    _refuse_unknown(said, intents)
     others = _by_object(intents)
     youngest = datetime.now(UTC) - older_than
     for revision, grouped in groupby(intents, key=lambda intent: intent.revision):
         group = list(grouped)
         records = tuple(record for intent in group for record in intent.records)
-        verdict, made = _verdict(store, look, revision, group, others, youngest)
+        found = _looked_at(store, look, revision, group, others, youngest)
+        word = said.get(revision.id)
+        decided = () if word is None else found.open
+        if decided:
+            found = found.decided(bool(word))
+        verdict = found.verdict
+        made = found.made if verdict.answer is Answer.HAPPENED else ()
         if not dry_run:
+            if decided:
+                store.append(*decision(decided, made=bool(word)))
             ids = [intent.id for intent in group]
             if verdict.answer is Answer.HAPPENED:
                 store.confirm(revision, made, ids)
             elif verdict.answer in (Answer.DID_NOT, Answer.RECORDED):
                 store.withdraw(ids)
-        yield Settled(revision.id, verdict.answer, made or records, revision, verdict.why)
-        if made and len(made) < len(records):
-            there = {record.n for record in made}
-            left = tuple(record for record in records if record.n not in there)
-            yield Settled(revision.id, Answer.DID_NOT, left, revision)
+        there, by_word = ({record.n for record in some} for some in (made, decided))
+        left = tuple(record for record in records if made and record.n not in there)
+        for answer, some in ((verdict.answer, made or records), (Answer.DID_NOT, left)):
+            if some:
+                count = sum(record.n in by_word for record in some)
+                yield Settled(revision.id, answer, some, revision, verdict.why, count)
+
+
+def _refuse_unknown(said: Mapping[UUID, bool], intents: Sequence[Intent]) -> None:
+    unknown = said.keys() - {intent.revision.id for intent in intents}
+    if unknown:
+        raise UnknownRevision(
+            f"no change of revision {', '.join(sorted(map(str, unknown)))} is waiting to be "
+            "settled: `lifecycle reconcile --dry-run` names those that are"
+        )
 
 
 def _by_object(intents: Sequence[Intent]) -> Mapping[tuple[str, str], list[Record]]:
@@ -81,35 +113,55 @@ def _by_object(intents: Sequence[Intent]) -> Mapping[tuple[str, str], list[Recor
     return found
 
 
-def _verdict(
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of the changes of one revision: which were made, and which may have been."""
+
+    verdict: Verdict
+    made: tuple[Record, ...] = ()
+    open: tuple[Record, ...] = ()
+
+    def decided(self, word: bool) -> _Found:
+        """The same with somebody's word about those that may have been."""
+        made = sorted((*self.made, *self.open), key=lambda one: one.n) if word else self.made
+        return _told_of(tuple(made))
+
+
+def _told_of(made: tuple[Record, ...]) -> _Found:
+    return _Found(Verdict.happened(), made) if made else _Found(Verdict.did_not())
+
+
+def _looked_at(
     store: AuditStore,
     look: Look,
     revision: Revision,
     group: Sequence[Intent],
     others: Mapping[tuple[str, str], list[Record]],
     youngest: datetime,
-) -> tuple[Verdict, tuple[Record, ...]]:
-    """The verdict, and which changes were made, if any.
+) -> _Found:
+    """Look which changes were made.
 
     An intent of several changes is of a bulk write, which may have got through some of them.
     Several intents are of one transaction, which makes all or none.
     """
     if store.revision(revision.id) is not None:
-        return Verdict(Answer.RECORDED), ()
+        return _Found(Verdict(Answer.RECORDED))
     if revision.at > youngest:
-        return Verdict(Answer.PENDING), ()
+        return _Found(Verdict(Answer.PENDING))
     verdicts = [
         (record, _told(record, _later(store, record, others), look, trace))
         for intent in group
         for record, trace in zip(intent.records, intent.traces, strict=True)
     ]
     made = tuple(record for record, one in verdicts if one.answer is Answer.HAPPENED)
-    unclear = next((one for _, one in verdicts if one.answer is Answer.UNCLEAR), None)
-    if unclear is not None:
-        return unclear, ()
-    if made and len(made) < len(verdicts) and len(group) > 1:
-        return Verdict.unclear("some of its changes were made, and others were not"), ()
-    return (Verdict.happened(), made) if made else (Verdict.did_not(), ())
+    unclear = [(record, one) for record, one in verdicts if one.answer is Answer.UNCLEAR]
+    if len(group) > 1 and (unclear or 0 < len(made) < len(verdicts)):
+        some = Verdict.unclear("some of its changes were made, and others were not")
+        verdict = unclear[0][1] if unclear else some
+        return _Found(verdict, open=tuple(record for record, _ in verdicts))
+    if unclear:
+        return _Found(unclear[0][1], made, tuple(record for record, _ in unclear))
+    return _told_of(made)
 
 
 def _later(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from uuid import UUID
 
 import click
 
@@ -11,6 +12,7 @@ from lifecycle import codec
 from lifecycle.audit.reconciling import Settled, reconciled
 from lifecycle.audit.stores.opening import DatabaseStore
 from lifecycle.cli.logs import FOUND, store_at, told
+from lifecycle.context import acting
 from lifecycle.verdicts import Answer
 
 __all__ = ["reconcile"]
@@ -21,7 +23,7 @@ _SAID = {
     Answer.HAPPENED: "was made: recorded now",
     Answer.DID_NOT: "was not made: its intent is removed",
     Answer.RECORDED: "is recorded already: its intent is removed",
-    Answer.UNCLEAR: "cannot be told",
+    Answer.UNCLEAR: "cannot be told (revision {id})",
     Answer.PENDING: "may be under way",
 }
 
@@ -31,7 +33,9 @@ _SAID = {
     epilog="""\b
 Examples:
   lifecycle reconcile sqlite:///audit.db --documents mongodb://127.0.0.1/ --dry-run
-  lifecycle reconcile postgresql+psycopg://db/audit --documents mongodb://mongo1,mongo2/ --json""",
+  lifecycle reconcile postgresql+psycopg://db/audit --documents mongodb://mongo1,mongo2/ --json
+  lifecycle reconcile sqlite:///audit.db --documents mongodb://127.0.0.1/ --by ann \\
+    --reason "never arrived" --not-made 019dfc1a-7b1f-7f1a-93c3-5f87e34c9175""",
 )
 @click.argument("store", metavar="URL", callback=store_at)
 @click.option("--documents", metavar="URI", required=True, help="The MongoDB of the documents.")
@@ -45,14 +49,45 @@ Examples:
     metavar="SECONDS",
     help="Leave what is younger, for it may be under way.",
 )
+@click.option(
+    "--made",
+    type=click.UUID,
+    multiple=True,
+    metavar="REVISION",
+    help="What cannot be told of this revision was made: record it.",
+)
+@click.option(
+    "--not-made",
+    type=click.UUID,
+    multiple=True,
+    metavar="REVISION",
+    help="What cannot be told of this revision was not made: forget it.",
+)
+@click.option("--by", help="Who says so, for the log.")
+@click.option("--reason", help="Why, for the log.")
 def reconcile(
-    store: DatabaseStore, documents: str, dry_run: bool, json: bool, older_than: float
+    store: DatabaseStore,
+    documents: str,
+    dry_run: bool,
+    json: bool,
+    older_than: float,
+    made: tuple[UUID, ...],
+    not_made: tuple[UUID, ...],
+    by: str | None,
+    reason: str | None,
 ) -> None:
     """Settle what a crash left between the writes of documents and their records at URL.
 
     Each change that was announced and not recorded is looked up at its document: it is recorded if
-    it was made, and forgotten if it was not. What cannot be told stays, and makes the exit code 3.
+    it was made, and forgotten if it was not. What cannot be told stays, and makes the exit code 3,
+    until you have looked yourself, and say it with --made or --not-made. That is recorded, too, as
+    lifecycle.Decision. It counts only where the documents do not tell.
     """
+    both = {*made} & {*not_made}
+    if both:
+        raise click.UsageError(f"made and not made, both? {', '.join(map(str, both))}")
+    if (by or reason) and not (made or not_made):
+        raise click.UsageError("--by and --reason are about --made and --not-made: give one")
     try:
         from lifecycle.mappers.mongoengine.tracing import given_client, looking_at
     except ModuleNotFoundError as error:
@@ -60,13 +95,16 @@ def reconcile(
             f"documents need {error.name}; run: pip install 'lifecycle-audit[mongo]'"
         ) from error
     counts: Counter[Answer] = Counter()
-    with told(), given_client(documents) as client:
+    said = {**dict.fromkeys(made, True), **dict.fromkeys(not_made, False)}
+    source = "lifecycle command"
+    with told(), given_client(documents) as client, acting(by, reason=reason, source=source):
         store.check()
         settling = reconciled(
             store,
             looking_at(lambda servers: client),
             older_than=timedelta(seconds=older_than),
             dry_run=dry_run,
+            said=said,
         )
         for one in settling:
             counts[one.answer] += 1
@@ -83,9 +121,11 @@ def _as_text(one: Settled, dry_run: bool) -> str:
     )
     if len(one.records) > _NAMED:
         what += f" and {len(one.records) - _NAMED} more"
-    said = _SAID[one.answer]
+    said = _SAID[one.answer].format(id=one.id)
     if dry_run:
         said = said.partition(":")[0]
+    if one.decided:
+        said += f" ({one.decided} by your word)"
     why = "" if one.why is None else f": {one.why}"
     line = f"{one.revision.at:%Y-%m-%d %H:%M:%S} UTC  {what} {said}{why}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
@@ -98,6 +138,7 @@ def _as_json(one: Settled) -> str:
             "at": one.revision.at.isoformat(),
             "answer": one.answer.value,
             "why": codec.encode(one.why),
+            "decided": one.decided,
             "changes": [
                 {
                     "entity": codec.encode(record.entity),

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import mongoengine
 import pytest
@@ -31,7 +32,7 @@ from lifecycle.audit.store import AuditStore
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.cli.commands import lifecycle as command
-from lifecycle.errors import ConfigurationError, RecordingError, TablesMissing
+from lifecycle.errors import ConfigurationError, RecordingError, TablesMissing, UnknownRevision
 from lifecycle.verdicts import Answer
 
 NOW = timedelta(seconds=-1)
@@ -342,6 +343,59 @@ def test_a_store_that_keeps_no_intents_is_named(mongo: Database[Any]) -> None:
             lifecycle.uninstall(Berth)
 
 
+# --- somebody's word ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_somebody_who_has_looked_decides_what_cannot_be_told(
+    lifecycle: Lifecycle, kill: Callable[..., None], made: bool
+) -> None:
+    """It is recorded as it was announced, or forgotten; and the log has who said so, and why."""
+    one = berth(pin="1")
+    one.pin = "2"
+    with acting("ann"):
+        kill("after", one.save)
+    [unclear] = lifecycle.reconcile(older_than=NOW)
+
+    with acting("bob", reason="asked ann"):
+        [dry] = lifecycle.reconcile(older_than=NOW, dry_run=True, said={unclear.id: made})
+        assert len(intents(lifecycle)) == 1
+        [settled] = lifecycle.reconcile(older_than=NOW, said={unclear.id: made})
+
+    assert dry == settled
+    assert settled.answer is (Answer.HAPPENED if made else Answer.DID_NOT)
+    assert settled.decided == 1
+    assert intents(lifecycle) == []
+    assert recorded(lifecycle) == ["insert", *(["update"] if made else [])]
+    [decision] = lifecycle.history.find("lifecycle.Decision")
+    assert (decision.actor, decision.reason) == ("bob", "asked ann")
+    assert decision.key == unclear.records[0].id
+    told = {name: change.new for name, change in decision.changes.items()}  # type: ignore[union-attr]
+    assert told.pop("announced_at") == unclear.revision.at
+    assert told == {
+        "made": made,
+        "operation": "update",
+        "entity": "Berth",
+        "key": "a",
+        "announced_by": "ann",
+    }
+
+
+def test_a_word_about_nothing_is_refused(lifecycle: Lifecycle, kill: Callable[..., None]) -> None:
+    """Before anything is settled: it may be meant for another log."""
+    one = berth()
+    one.depth = 6
+    kill("after", one.save)
+    [waiting] = intents(lifecycle)
+    said = {waiting.revision.id: False, UUID(int=7): True}
+
+    with pytest.raises(UnknownRevision, match=r"no change of revision 00000000-.*is waiting"):
+        lifecycle.reconcile(older_than=NOW, said=said)
+    assert answers(lifecycle, said={waiting.revision.id: False}) == ["confirmed"]
+    assert isinstance(lifecycle.store, SqlStore)
+    assert lifecycle.store.entities() == ["Berth"]  # and no decision
+
+
 # --- the command ----------------------------------------------------------------------------
 
 
@@ -373,7 +427,7 @@ def test_the_command_settles_and_tells(
 def test_the_command_fails_when_something_cannot_be_told(
     lifecycle: Lifecycle, kill: Callable[..., None], mongo_server: Any
 ) -> None:
-    """So that a job notices."""
+    """So that a job notices; it names what an operator then decides."""
     one = berth(pin="1")
     one.pin = "2"
     kill("after", one.save)
@@ -383,7 +437,25 @@ def test_the_command_fails_when_something_cannot_be_told(
     told = CliRunner().invoke(command, [*called, "--older-than", "0"])
 
     assert told.exit_code == 3
-    assert "cannot be told: its old values are not known, or hidden" in told.output
+    [waiting] = intents(lifecycle)
+    id = str(waiting.revision.id)
+    assert f"cannot be told (revision {id}): its old values are not known" in told.output
+
+    called = [*called, "--older-than", "0", "--by", "ann", "--reason", "seen"]
+    said = [*called, "--made", id]
+    both = CliRunner().invoke(command, [*said, "--not-made", id])
+    nothing = CliRunner().invoke(command, called)
+    dry = CliRunner().invoke(command, [*said, "--dry-run"])
+    settled = CliRunner().invoke(command, [*said, "--json"])
+
+    assert [both.exit_code, nothing.exit_code] == [2, 2]
+    assert "was made (1 by your word)\n1 confirmed; nothing was changed." in dry.output
+    assert json.loads(settled.output)["decided"] == 1
+    assert (dry.exit_code, settled.exit_code) == (0, 0)
+    assert recorded(lifecycle) == ["insert", "update"]
+    [decision] = lifecycle.history.find("lifecycle.Decision")
+    assert (decision.actor, decision.reason) == ("ann", "seen")
+    assert CliRunner().invoke(command, said).exit_code == 1
 
 
 @pytest.mark.parametrize("uri", ["mongodb://ann:s3cret@/", "mongodb://ann:s3cret@host:x/"])

@@ -19,6 +19,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 from lifecycle import ABSENT, UNKNOWN, Change, Lifecycle, acting, audited
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import RecordingError, StoreError
+from lifecycle.verdicts import Answer
 
 NOW = timedelta(seconds=-1)
 
@@ -355,3 +356,33 @@ def test_fast_durability_announces_nothing(mongo: Database[Any]) -> None:
             lifecycle.uninstall(Quay)
         assert bool(told) is expected
         assert len(told) == (3 if expected else 0)  # one for each portion, however many are in it
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_word_counts_only_where_the_documents_do_not_tell(
+    lifecycle: Lifecycle, killed: Callable[..., None], made: bool
+) -> None:
+    """Of a portion it settles those that cannot be told, and no others."""
+    quays("told", pin="1")
+    quays("open", pin="1", depth=2)
+    killed(lambda: Quay.objects.update(depth=2, pin="2"), "update_many", "after")
+    [unclear] = lifecycle.reconcile(older_than=NOW)
+    assert unclear.answer is Answer.UNCLEAR
+
+    told = lifecycle.reconcile(older_than=NOW, said={unclear.id: made})
+
+    assert [(one.answer.value, one.decided) for one in told] == [
+        ("confirmed", int(made)),
+        *([] if made else [("removed", 1)]),
+    ]
+    operations = {
+        name: [record.operation.value for record in lifecycle.history.of(Quay, name)][::-1]
+        for name in ("told", "open")
+    }
+    assert operations == {
+        "told": ["insert", "update"],
+        "open": ["insert", *(["update"] if made else [])],
+    }
+    [decision] = lifecycle.history.find("lifecycle.Decision")
+    assert decision.changes["key"] == Change(ABSENT, "open")
+    assert intents(lifecycle) == []
