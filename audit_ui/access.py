@@ -20,9 +20,9 @@ class Subject:
     """What someone wants to see: a page, and what its address names.
 
     ``page`` is one of ``feed``, ``object``, ``field``, ``record``, ``revision``, ``group``,
-    ``actor``, ``related``, ``coverage``, ``export``, ``help``, ``undo`` and ``restore``. Of the
-    last two access is asked with what the address names, and about each object with its entity and
-    key.
+    ``actor``, ``related``, ``coverage``, ``export``, ``views``, ``help``, ``undo`` and ``restore``.
+    Of the last two access is asked with what the address names, and about each object with its
+    entity and key.
     ``entity`` is ``None`` where the page shows records of any entity.
     """
 

@@ -71,8 +71,10 @@ def create_app(
     An export is recorded in the store before it begins, and refused when it cannot be;
     ``record_exports=False`` is for a store that can only be read: only the logger
     ``audit_ui.access`` is told. ``views`` are searches with a name, shown above the feed, as
-    ``{"Deleted today": "operation:delete since:24h"}``. ``patience`` is how many seconds a page may
-    keep the database busy with one question before that is stopped and the page says so.
+    ``{"Deleted today": "operation:delete since:24h"}``; readers keep views of their own beside
+    them, in a cookie, if access lets them see the page ``"views"``. ``patience`` is how many
+    seconds a page may keep the database busy with one question before that is stopped and the page
+    says so.
     Every page that somebody is let in to see is told to the logger ``audit_ui.access``; with
     ``record_views`` it is also recorded, before it is shown: one page of one actor once an hour.
     With ``field_rights`` access is asked about each field too, ``action`` being ``"view_field"``
@@ -105,9 +107,8 @@ def create_app(
         getattr(lifecycle, "coverage", None),
         _read(views or {}),
         actor=actor,
-        restorer=_restorer(lifecycle, limited, require_reason, trusted_origins)
-        if restore
-        else None,
+        restorer=_restorer(lifecycle, limited, require_reason) if restore else None,
+        trusted_origins=checked_origins(trusted_origins),
         ledger=getattr(limited, "ledger", None),
         pointers=getattr(lifecycle, "pointers", None),
     )
@@ -119,14 +120,8 @@ def create_app(
     return StrictHeaders(Spoken(BelowMount(app), locale), frame_ancestors)
 
 
-def _restorer(
-    source: Any,
-    store: AuditStore,
-    needs_reason: bool,
-    trusted_origins: Collection[str],
-) -> Restorer | None:
+def _restorer(source: Any, store: AuditStore, needs_reason: bool) -> Restorer | None:
     """What puts things back; a store alone cannot."""
-    origins = checked_origins(trusted_origins)
     if isinstance(source, AuditStore):
         return None
     verbs, entities = getattr(source, "restore", None), getattr(source, "entities", None)
@@ -137,7 +132,6 @@ def _restorer(
         store=store,
         entities=entities,
         needs_reason=needs_reason,
-        trusted_origins=origins,
     )
 
 

@@ -185,6 +185,9 @@ class Links:
     def coverage(self) -> str:
         return f"{self.root}-/coverage"
 
+    def views(self) -> str:
+        return f"{self.root}views"
+
     def help(self) -> str:
         return f"{self.root}-/help"
 

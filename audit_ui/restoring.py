@@ -54,7 +54,6 @@ class Restorer:
     store: AuditStore
     entities: Callable[[], Collection[str]]
     needs_reason: bool = False
-    trusted_origins: frozenset[str] = frozenset()
 
     def knows(self, record: Record) -> bool:
         """Whether a record is of an object that may perhaps be put back."""

@@ -18,6 +18,7 @@ from audit_ui.access import Gate, Subject, is_local
 from audit_ui.assets import ASSETS
 from audit_ui.errors import Mistake
 from audit_ui.filters import Filters
+from audit_ui.forms import read_body, read_fields
 from audit_ui.languages import gettext as _
 from audit_ui.links import JSON, unsegment
 from audit_ui.origins import check_origin
@@ -38,6 +39,7 @@ from audit_ui.views.record import record_page
 from audit_ui.views.related import related_page
 from audit_ui.views.restore import Form, restore_page, undo_record_page, undo_revision_page
 from audit_ui.views.revision import revision_page
+from audit_ui.views.views import views_page
 from audit_ui.witness import Viewings, note_view
 from lifecycle.errors import StoreError
 
@@ -46,7 +48,6 @@ __all__ = ["Pages"]
 _log = logging.getLogger("audit_ui")
 
 _BOTH: Final = ("GET", "POST")
-_LARGEST: Final = 1_000_000  # bytes of a form
 
 _View: TypeAlias = Callable[..., Response]
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -97,6 +98,8 @@ class Pages:
             *(Route(path, self._deed(page, view), methods=_BOTH) for path, page, view in deeds),
             *(Route(path, self._page(page, view)) for path, page, view in [*feeds, *pages]),
             *(Route(path, self._page("export", view, "export")) for path, view in exports),
+            Route(f"/views{JSON}", self._kept(json=True)),
+            Route("/views", self._kept(), methods=_BOTH),
             Route("/-/health", self._health),
             Route("/-/assets/{digest}/{name}", _asset),
         ]
@@ -125,14 +128,34 @@ class Pages:
             self._refuse_strangers(request)
             request.scope["user"] = await self._gate.user_of(request.scope)
             sent = request.method == "POST"
-            if sent and self._site.restorer is not None:
-                check_origin(request.headers, self._site.restorer.trusted_origins)
+            if sent:
+                check_origin(request.headers, self._site.trusted_origins)
             subject = _subject(page, names, request)
             await self._admit(request, "restore", subject)
-            form = Form.read(await _body(request)) if sent else None
+            form = Form.read(await read_body(request)) if sent else None
             await self._note(request, "restore" if sent else "preview", subject)
             site = self._site_for(request, page)
             return await run_in_threadpool(view, site, request, form, **names)
+
+        return endpoint
+
+    def _kept(self, *, json: bool = False) -> _Endpoint:
+        """The page of the views, which the reader may keep and forget by its forms."""
+
+        async def endpoint(request: Request) -> Response:
+            request.scope["audit_ui.json"] = json
+            self._refuse_strangers(request)
+            request.scope["user"] = await self._gate.user_of(request.scope)
+            sent = request.method == "POST"
+            if sent:
+                check_origin(request.headers, self._site.trusted_origins)
+            subject = Subject(page="views")
+            await self._admit(request, "view", subject)
+            form = read_fields(await read_body(request)) if sent else None
+            await self._note(request, "view", subject)
+            return await run_in_threadpool(
+                views_page, self._site_for(request, "views"), request, form
+            )
 
         return endpoint
 
@@ -140,7 +163,8 @@ class Pages:
         """Tell who was let in, before anything is shown; what is done is recorded by itself."""
         user = request.scope.get("user")
         note_view(user, action, subject)
-        if self._viewings is not None and action in ("view", "preview") and subject.page != "help":
+        shows = action in ("view", "preview") and subject.page not in ("help", "views")
+        if self._viewings is not None and shows:
             await run_in_threadpool(self._viewings.note, self._site, user, subject)
 
     def _site_for(self, request: Request, page: str) -> Site:
@@ -189,21 +213,6 @@ class Pages:
             _log.exception("the audit store failed its health check")
             return JSONResponse({"status": "store unavailable"}, 503)
         return JSONResponse({"status": "ok"})
-
-
-async def _body(request: Request) -> bytes:
-    """The form that was sent. Raises `Mistake` for anything else, and for one too large."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise Mistake(415, _("This is no form"), _("Nothing was done. Use the form on the page."))
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LARGEST:
-            raise Mistake(
-                413, _("This form is too large"), _("Nothing was done. Choose less at once.")
-            )
-    return bytes(body)
 
 
 def _names(request: Request) -> dict[str, str]:

@@ -133,6 +133,7 @@ class Site:
     templates: Environment = field(default_factory=_environment)
     actor: Callable[[Any], str | None] = actor_of
     restorer: Restorer | None = None
+    trusted_origins: frozenset[str] = frozenset()
     ledger: Ledger | None = None
     pointers: Callable[[str], Sequence[Pointer]] | None = None
 
@@ -144,6 +145,10 @@ class Site:
         """Who asks."""
         reader: Reader = request.scope["audit_ui.reader"]
         return reader
+
+    def may_keep(self, request: Request) -> bool:
+        """Whether to offer the reader to keep a search as a view."""
+        return self.reader(request).may("view", Subject(page="views"))
 
     def may_undo(self, request: Request, record: Record) -> bool:
         """Whether to offer the reader to undo a change, or to restore its object to it."""

@@ -1,5 +1,5 @@
 /* What the pages gain with JavaScript: the reader's own time zone and theme, newer
-   changes, own views and keys. */
+   changes and keys. */
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -114,42 +114,6 @@
       }
     };
     if (live) setInterval(ask, 10_000);
-
-    // --- own views: searches with a name, kept in this browser ---
-    const own = document.querySelector("[data-views]");
-    const views = () => {
-      try { return Object.entries(JSON.parse(recall("views") ?? "{}")); } catch { return []; }
-    };
-    const listViews = () => {
-      const items = views().map(([name, search]) => {
-        const item = document.createElement("li");
-        const link = document.createElement("a");
-        const gone = document.createElement("button");
-        const home = document.querySelector(".brand").href;
-        link.href = home + (String(search).startsWith("?") ? search : "");
-        link.textContent = name;
-        gone.type = "button";
-        gone.textContent = "×";
-        gone.ariaLabel = say("Forget the view %s", name);
-        gone.addEventListener("click", () => {
-          remember("views", JSON.stringify(Object.fromEntries(views().filter(([one]) => one !== name))));
-          listViews();
-        });
-        item.append(link, gone);
-        return item;
-      });
-      own.querySelector("ul").replaceChildren(...items);
-    };
-    if (own) {
-      own.hidden = false;
-      listViews();
-      own.querySelector(":scope > button").addEventListener("click", () => {
-        const name = window.prompt(say("A name for this view"))?.trim().slice(0, 60);
-        if (!name) return;
-        remember("views", JSON.stringify(Object.fromEntries([...views(), [name, location.search]])));
-        listViews();
-      });
-    }
 
     // --- keys ---
     const keysButton = document.querySelector("[data-toggle=keys]");

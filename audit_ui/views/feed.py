@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from audit_ui.filters import Filters
+from audit_ui.kept import kept, search_of
 from audit_ui.places import Cursor, place_text
 from audit_ui.raw import plain
 from audit_ui.reading import LOOKED_AT, searched
@@ -80,6 +81,7 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     cursor = Cursor.of(params)
     query, sieve = filters.query(site.now()), filters.sieve()
     slice = searched(site.store, query, sieve, cursor, LIMIT)
+    own = kept(request.cookies)
     is_empty = not slice.records and not cursor and not filters
     count = None
     if params.get("count") == "1" and sieve is None:
@@ -108,4 +110,9 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
         groups=grouped(slice.records),
         slice=slice,
         paged=bool(cursor),
+        own_views=own,
+        search=search_of(filters),
+        may_keep=bool(filters)
+        and filters not in (*site.views.values(), *own.values())
+        and site.may_keep(request),
     )

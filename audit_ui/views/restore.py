@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from audit_ui.access import Subject
 from audit_ui.diffs import table
 from audit_ui.errors import Mistake
+from audit_ui.forms import read_fields
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.places import read_record_id, read_uuid
@@ -57,12 +57,7 @@ class Form:
     @classmethod
     def read(cls, body: bytes) -> Form:
         """The form in a request's body. Raises `Mistake` when it is damaged."""
-        try:
-            pairs = parse_qsl(body.decode("ascii"), errors="replace", max_num_fields=50_000)
-        except ValueError:
-            raise Mistake(
-                400, _("This form is damaged"), _("Nothing was done. Go back and send it again.")
-            ) from None
+        pairs = read_fields(body)
         values = dict(pairs)
         reason = values.get("reason", "").strip()
         if len(reason) > _REASON:

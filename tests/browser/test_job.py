@@ -254,15 +254,19 @@ def test_newer_changes_are_announced_as_they_come(look: Open, shop: Shop) -> Non
         session.get_one(ShopSource, "docs/README.md").text = "# Shop\n"
 
 
-def test_a_view_of_ones_own_is_kept_and_forgotten(look: Open, shop: Shop) -> None:
+@pytest.mark.parametrize("script", [True, False], ids=["with JavaScript", "without"])
+def test_a_view_of_ones_own_is_kept_and_forgotten(look: Open, shop: Shop, script: bool) -> None:
     """A search gets a name, is there on the next visit, and goes when it is not wanted."""
-    page = look(f"{shop.url}?actor=ann&field=total")
-    page.on("dialog", lambda dialog: dialog.accept("<b>Ann's totals</b>"))
-    page.get_by_role("button", name="Save this view").click()
-    page.goto(shop.url)
+    page = look(f"{shop.url}?actor=ann&field=total", java_script_enabled=script)
+    page.get_by_role("textbox", name="A name for this view").fill("<b>Ann's totals</b>")
+    follow(page.get_by_role("button", name="Keep this view"))
+    assert path_of(page, shop) == "?actor=ann&field=total"
+    page.goto(f"{shop.url}o/{ORDER}/")
     follow(page.get_by_role("link", name="<b>Ann's totals</b>"))
     assert path_of(page, shop) == "?actor=ann&field=total"
-    page.get_by_role("button", name="Forget the view <b>Ann's totals</b>").click()
+    follow(page.get_by_role("navigation", name="Site").get_by_role("link", name="Views"))
+    follow(page.get_by_role("button", name="Forget the view <b>Ann's totals</b>"))
+    assert path_of(page, shop) == "views"
     page.goto(shop.url)
     assert page.get_by_role("link", name="Ann's totals").count() == 0
 

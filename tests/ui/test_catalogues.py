@@ -152,7 +152,7 @@ def test_no_page_says_anything_in_english(lifecycle: Lifecycle, language: str) -
         *("/o/zunge.Kunde/1?against=now", "/o/zunge.Kunde/1/related", "/o/zunge.Kunde/1/f/titel"),
         *(f"/r/{one.id}" for one in records),
         *(f"/t/{one.revision.id}" for one in records),
-        *(f"/t/{changed.revision.id}?view=net", "/a/ann", "/-/help", "/-/coverage"),
+        *(f"/t/{changed.revision.id}?view=net", "/a/ann", "/-/help", "/-/coverage", "/views"),
     ]
     deeds = [f"/r/{changed.id}/undo", f"/t/{changed.revision.id}/undo", "/o/zunge.Kunde/2/restore"]
     failures = {

@@ -24,7 +24,7 @@ PARAMS = st.sampled_from(
 )  # fmt: skip
 PATHS = st.one_of(
     st.sampled_from(["/", "/feed.json", "/feed.atom", "/export.csv", "/export.jsonl", "/-/help",
-                     "/-/coverage", "/-/health", "/-/activity.svg"]),
+                     "/-/coverage", "/-/health", "/-/activity.svg", "/views", "/views.json"]),
     st.builds("/{}/{}{}".format, st.sampled_from("oratgx"), TEXTS.map(quote), st.sampled_from(
         ["", "/", ".json"])),
     st.builds("/o/{}/{}{}".format, TEXTS.map(quote), TEXTS.map(quote), st.sampled_from(
