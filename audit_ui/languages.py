@@ -21,6 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lifecycle.errors import ConfigurationError
+from lifecycle.restoring import Said
 
 __all__ = [
     "Catalogue",
@@ -35,6 +36,7 @@ __all__ = [
     "number",
     "read_catalogue",
     "speaking",
+    "told",
 ]
 
 _FOLDER: Final = Path(__file__).with_name("locale")
@@ -167,6 +169,14 @@ def ngettext(singular: str, plural: str, n: int, **values: Any) -> str:
 def gettext_noop(message: str) -> str:
     """Marks a text that is put into the language later, when it is shown."""
     return message
+
+
+def told(message: str) -> str:
+    """What the library says of an object, in the language at hand if it is `Said`."""
+    if not isinstance(message, Said):
+        return message
+    values = {name: told(v) if isinstance(v, str) else v for name, v in message.values.items()}
+    return gettext(message.text) % values
 
 
 def number(value: int) -> str:

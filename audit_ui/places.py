@@ -12,6 +12,7 @@ from audit_ui.errors import Mistake
 from audit_ui.languages import gettext as _
 from audit_ui.languages import gettext_noop
 from lifecycle.audit.records import Position
+from lifecycle.restoring import Said
 
 __all__ = ["Cursor", "mentioned", "place_text", "read_record_id", "read_uuid"]
 
@@ -80,15 +81,14 @@ def read_record_id(text: str) -> tuple[UUID, int]:
     raise _no_id(text, gettext_noop("record"), "01936d5e-7c4a-7b61-9d43-0c5f2f6a8e11.0")
 
 
-_MENTIONED: Final = re.compile(
-    r" in record ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]{1,9})\b"
-)
-
-
-def mentioned(text: str) -> str:
-    """The record id that a text names as where something happened; else an empty text."""
-    found = _MENTIONED.search(text)
-    return found[1] if found else ""
+def mentioned(message: str) -> str:
+    """The id of the record that a sentence names as where something happened; else empty."""
+    for name, value in message.values.items() if isinstance(message, Said) else ():
+        if name == "record":
+            return str(value)
+        if isinstance(value, Said) and (found := mentioned(value)):
+            return found
+    return ""
 
 
 def _no_id(text: str, what: str, example: str) -> Mistake:

@@ -22,7 +22,7 @@ from audit_ui.activity import Activity
 from audit_ui.assets import ASSETS
 from audit_ui.briefs import brief
 from audit_ui.filters import PRESETS, VERBS, Filters
-from audit_ui.languages import current, gettext, ngettext, number
+from audit_ui.languages import current, gettext, ngettext, number, told
 from audit_ui.links import JSON, Links
 from audit_ui.places import mentioned
 from audit_ui.reader import Reader, actor_of
@@ -50,10 +50,10 @@ def _finalize(value: Any) -> Any:
 def _marked_up(text: Callable[..., str]) -> Callable[..., Markup]:
     """A source of texts for templates: its texts are markup, the values put into them are not."""
 
-    def told(*message: Any, **values: Any) -> Markup:
+    def marked_up(*message: Any, **values: Any) -> Markup:
         return Markup(text(*message, **{name: escape(_finalize(v)) for name, v in values.items()}))
 
-    return told
+    return marked_up
 
 
 _ADDRESSABLE: Final = 1_000  # characters; servers refuse addresses that are much longer
@@ -99,6 +99,7 @@ def _environment() -> Environment:
         one_line=one_line,
         shortened=shortened,
         span=span,
+        told=told,
         typed=typed,
     )
     return environment

@@ -9,10 +9,25 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from lifecycle.changes import ChangeSet, Operation
 
-__all__ = ["Obstacle", "ObstacleKind", "Shape", "Site", "Sites", "Step", "Values"]
+__all__ = ["Obstacle", "ObstacleKind", "Said", "Shape", "Site", "Sites", "Step", "Values"]
 
 Values: TypeAlias = Mapping[str, Any]
 """An object's fields as the log holds them."""
+
+
+class Said(str):
+    """A sentence about an object, or a part of one: English, and what it takes to say it otherwise.
+
+    ``text`` has places such as ``%(field)s``, which ``values`` fill; a value may be `Said` too.
+    """
+
+    text: str
+    values: Mapping[str, object]
+
+    def __new__(cls, text: str, /, **values: object) -> Said:
+        self = super().__new__(cls, text % values)
+        self.text, self.values = text, values
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +91,7 @@ class Obstacle:
     behind. ``unique``: another object has its unique value. ``dropped``: there is no
     such field, class or model any more. ``unknown``: the log does not hold the value. ``required``:
     nor one that the database insists on. ``statement``: a statement changed rows without telling
-    them apart.
+    them apart. ``message`` is mostly `Said`, so that it can be told in another language.
     """
 
     entity: str

@@ -14,7 +14,7 @@ from audit_ui.diffs import table
 from audit_ui.errors import Mistake
 from audit_ui.forms import read_fields
 from audit_ui.languages import gettext as _
-from audit_ui.languages import number
+from audit_ui.languages import number, told
 from audit_ui.places import read_record_id, read_uuid
 from audit_ui.previewing import drawn_up, seen
 from audit_ui.reader import Reader
@@ -206,7 +206,9 @@ def _page(
         except RestoreConflict:
             plan, outcome = drawn_up(restorer, wish, reader, may), _changed()
     except HistoryError as error:
-        why = _("The log's records do not fit together") if reader.is_veiled else str(error)
+        why = (
+            _("The log's records do not fit together") if reader.is_veiled else told(error.args[0])
+        )
         raise Mistake(
             409, _("This cannot be worked out"), _("%(why)s. Nothing was done.", why=why)
         ) from error
@@ -233,10 +235,10 @@ def _carried_out(site: Site, reader: Reader, plan: Plan, form: Form) -> Restored
         return _Notice(400, _("Say why"), _("Nothing was done. A reason is asked for here."))
     preview = plan.chosen(restorer.verbs, form.taken)
     if preview.conflicts:
-        told = tuple(seen(one, reader) for one in preview.conflicts)
+        conflicts = tuple(seen(one, reader) for one in preview.conflicts)
         title = _("As chosen, something is in the way")
         detail = _("Nothing was done. Choose otherwise, or put it right.")
-        return _Notice(409, title, detail, told)
+        return _Notice(409, title, detail, conflicts)
     if not preview:
         return _Notice(400, _("Nothing is chosen"), _("Nothing was done. Choose what to put back."))
     actor = site.actor(reader.user) or None

@@ -16,7 +16,7 @@ from lifecycle.deltas import Change
 from lifecycle.errors import ConflictError, HistoryError
 from lifecycle.hiding import fits, hidden_places, without_hidden
 from lifecycle.markers import ABSENT, UNKNOWN, Marker, is_hidden
-from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Site, Step, Values
+from lifecycle.restoring import Obstacle, ObstacleKind, Said, Shape, Site, Step, Values
 
 __all__ = ["Chosen", "Goal", "Planner", "Since"]
 
@@ -78,13 +78,12 @@ class Planner:
 
     def _step(self, goal: Goal) -> Step | None:
         if goal.changes is not None and goal.changes.operation is Operation.BULK:
-            self._refuse(
-                goal, "statement", "a statement changed rows that the log does not tell apart"
-            )
+            why = Said("a statement changed rows that the log does not tell apart")
+            self._refuse(goal, "statement", why)
             return None
         site = next((one for one in self._sites if one.has(goal.entity)), None)
         if site is None:
-            self._refuse(goal, "dropped", "no installed model has this name")
+            self._refuse(goal, "dropped", Said("no installed model has this name"))
             return None
         live = site.read(goal.entity, goal.key)
         if live is None and goal.new_key != goal.key:  # it moved with what it refers to
@@ -116,13 +115,13 @@ class Planner:
             if differing:
                 named = ", ".join(differing)
                 by = self._since(goal.entity, goal.key, goal.record, None)
-                self._refuse(goal, "exists", f"there is one again, with another {named}{by}")
+                why = Said("there is one again, with another %(fields)s%(by)s", fields=named, by=by)
+                self._refuse(goal, "exists", why)
             return None
         for name in sorted(shape.required):
             if wanted.get(name) is None:
-                self._refuse(
-                    goal, "required", f"{name} must have a value, and the log has none", name
-                )
+                why = Said("%(field)s must have a value, and the log has none", field=name)
+                self._refuse(goal, "required", why, name)
         for name, value in wanted.items():
             self._note_untold(goal, (f"{name}.{place}" for place in hidden_places(value)))
         told = {name: without_hidden(value) for name, value in wanted.items()}
@@ -137,7 +136,7 @@ class Planner:
             if is_hidden(value) or name in shape.hidden:
                 untold.append(name)
             elif name not in shape.fields:
-                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+                self._refuse_dropped(goal, name)
             else:
                 wanted[name] = value
         self._note_untold(goal, (name for name in untold if name not in shape.required))
@@ -145,7 +144,12 @@ class Planner:
 
     def _note_untold(self, goal: Goal, names: Iterable[str]) -> None:
         self.notes.extend(
-            f"{goal.entity} {goal.key} comes back without {name}, which the log does not hold"
+            Said(
+                "%(entity)s %(key)s comes back without %(field)s, which the log does not hold",
+                entity=goal.entity,
+                key=goal.key,
+                field=name,
+            )
             for name in names
         )
 
@@ -174,7 +178,11 @@ class Planner:
         chosen = [self._chosen(goal.entity, goal.key, split_path(name)[0]) for name in names]
         if any(chosen) and not all(chosen):
             self.notes.append(
-                f"{goal.entity} {goal.key} stays: it would go as a whole, not by some fields"
+                Said(
+                    "%(entity)s %(key)s stays: it would go as a whole, not by some fields",
+                    entity=goal.entity,
+                    key=goal.key,
+                )
             )
         return all(chosen)
 
@@ -182,7 +190,7 @@ class Planner:
         assert goal.changes is not None
         if live is None:
             by = self._since(goal.entity, goal.key, goal.record, None)
-            self._refuse(goal, "gone", f"it is not there any more{by}")
+            self._refuse(goal, "gone", Said("it is not there any more%(by)s", by=by))
             return None
         shape = self._shape(goal, site, live)
         if shape is None:
@@ -194,9 +202,10 @@ class Planner:
             if name in shape.generated:
                 continue
             if name not in shape.fields:
-                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+                self._refuse_dropped(goal, name)
             elif name in shape.hidden or any(map(_is_untold, deltas.values())):
-                self._refuse(goal, "unknown", f"the log does not hold what {name} was before", name)
+                why = Said("the log does not hold what %(field)s was before", field=name)
+                self._refuse(goal, "unknown", why, name)
             else:
                 told = {
                     path: _delta_aligned(shape, live, name, one) for path, one in deltas.items()
@@ -226,7 +235,8 @@ class Planner:
             try:
                 value = changes.applied_to(live).get(name, ABSENT)
             except ConflictError as error:
-                self._refuse(goal, "changed", f"{name} has been changed since: {error}", name)
+                why = Said("%(field)s has been changed since: %(error)s", field=name, error=error)
+                self._refuse(goal, "changed", why, name)
             else:
                 self._put_value(goal, live, after, name, value)
 
@@ -238,7 +248,8 @@ class Planner:
             after[name] = value
         else:
             places = ", ".join(f"{name}.{place}" for place in hidden_places(value))
-            self._refuse(goal, "unknown", f"the log does not hold what {places} was", name)
+            why = Said("the log does not hold what %(places)s was", places=places)
+            self._refuse(goal, "unknown", why, name)
 
     def _to_state(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
         if goal.state is None:
@@ -260,15 +271,20 @@ class Planner:
             if is_hidden(value):
                 if self._chosen(goal.entity, goal.key, name):
                     self.notes.append(
-                        f"{goal.entity} {goal.key} keeps its {name}, "
-                        "which the log does not hold as it was"
+                        Said(
+                            "%(entity)s %(key)s keeps its %(field)s, which the log does not hold "
+                            "as it was",
+                            entity=goal.entity,
+                            key=goal.key,
+                            field=name,
+                        )
                     )
                 continue
             value = _aligned(shape, live, name, value)
             if not self._chosen(goal.entity, goal.key, name):
                 continue
             if name not in shape.fields:
-                self._refuse(goal, "dropped", f"the model has no {name} any more", name)
+                self._refuse_dropped(goal, name)
             elif not _alike(live.get(name, ABSENT), value):
                 self._put_value(goal, live, after, name, value)
         if shape.sparse and goal.complete:  # else it may have had what the log does not tell
@@ -283,18 +299,27 @@ class Planner:
         try:
             return site.shape(goal.entity, values)
         except HistoryError as error:
-            self._refuse(goal, "dropped", str(error))
+            self._refuse(goal, "dropped", error.args[0])
             return None
 
     def _refuse_changed(self, goal: Goal, path: str, found: Any, expected: Any) -> None:
-        by = self._since(goal.entity, goal.key, goal.record, path)
-        self._refuse(
-            goal,
-            "changed",
-            f"{path} was changed again since{by}: it is {_shown(found)}"
-            + (f", not {_shown(expected)}" if expected is not UNKNOWN else ""),
-            path,
-        )
+        values = {
+            "field": path,
+            "by": self._since(goal.entity, goal.key, goal.record, path),
+            "found": _shown(found),
+            "expected": _shown(expected),
+        }
+        if expected is UNKNOWN:
+            why = Said("%(field)s was changed again since%(by)s: it is %(found)s", **values)
+        else:
+            why = Said(
+                "%(field)s was changed again since%(by)s: it is %(found)s, not %(expected)s",
+                **values,
+            )
+        self._refuse(goal, "changed", why, path)
+
+    def _refuse_dropped(self, goal: Goal, name: str) -> None:
+        self._refuse(goal, "dropped", Said("the model has no %(field)s any more", field=name), name)
 
     def _refuse(
         self, goal: Goal, kind: ObstacleKind, message: str, field: str | None = None
@@ -388,6 +413,6 @@ def _delta_aligned(shape: Shape, live: Values, name: str, delta: Delta) -> Delta
 
 def _shown(value: Any) -> str:
     if value is ABSENT:
-        return "no value"
+        return Said("no value")
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

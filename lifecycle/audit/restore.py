@@ -19,7 +19,7 @@ from lifecycle.audit.records import Record, Revision
 from lifecycle.changes import Operation, same, split_path
 from lifecycle.context import acting, current, grouped
 from lifecycle.errors import HistoryError, RestoreConflict
-from lifecycle.restoring import Obstacle, Site, Sites, Step
+from lifecycle.restoring import Obstacle, Said, Site, Sites, Step
 from lifecycle.uuids import uuid7
 
 __all__ = ["Fields", "Preview", "Restore", "Restored", "Undoable"]
@@ -283,9 +283,14 @@ class _Later:
             if after is not None and later.position <= after:
                 break
             if name is None or later.changes.touches(name):
-                who = later.revision.actor_label or later.actor or "nobody named"
-                return f", by {who} at {later.at:%Y-%m-%d %H:%M:%S} UTC in record {later.id}"
-        return ", by a write that the log does not have"
+                who = later.revision.actor_label or later.actor or Said("nobody named")
+                return Said(
+                    ", by %(who)s at %(at)s UTC in record %(record)s",
+                    who=who,
+                    at=f"{later.at:%Y-%m-%d %H:%M:%S}",
+                    record=later.id,
+                )
+        return Said(", by a write that the log does not have")
 
     def _records(self, entity: str, key: str) -> Iterator[Record]:
         if (entity, key) not in self._read:
@@ -381,8 +386,12 @@ def _together(verb: Verb, records: Sequence[Record]) -> list[str]:
         return []
     named = ", ".join(revisions[:_NAMED]) + (", …" if len(revisions) > _NAMED else "")
     return [
-        f"{len(revisions)} revisions are undone as one, for they were written together or asked "
-        f"for together: {named}; undo single records to undo less"
+        Said(
+            "%(number)s revisions are undone as one, for they were written together or asked for "
+            "together: %(revisions)s; undo single records to undo less",
+            number=len(revisions),
+            revisions=named,
+        )
     ]
 
 

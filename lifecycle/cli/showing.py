@@ -147,11 +147,11 @@ def preview_as_json(preview: Preview, revisions: list[str]) -> str:
                     "entity": codec.encode(one.entity),
                     "key": codec.encode(one.key),
                     "field": codec.encode(one.field),
-                    "message": codec.encode(one.message),
+                    "message": codec.encode(str(one.message)),
                 }
                 for one in preview.conflicts
             ],
-            "notes": [codec.encode(note) for note in preview.notes],
+            "notes": [codec.encode(str(note)) for note in preview.notes],
             "revisions": revisions,
         }
     )

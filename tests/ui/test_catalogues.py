@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import ForeignKey, String, create_engine
+from sqlalchemy import ForeignKey, String, create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from starlette.testclient import TestClient
 
@@ -19,6 +19,7 @@ from audit_ui.embedding import Embedded
 from audit_ui.languages import catalogues, ngettext, number, speaking
 from audit_ui.text import long_day, span
 from lifecycle import Lifecycle, acting, audited
+from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.changes import ABSENT, MASKED, UNKNOWN, Change
 from tests.ui.conftest import Log, everyone, update
 from tests.ui.texts import messages
@@ -52,9 +53,9 @@ def test_a_catalogue_has_every_text_and_no_other(language: str) -> None:
 def test_translations_have_the_places_and_the_markup_of_their_text(language: str) -> None:
     """A place that is missing would lose a value, another one would break the page."""
     for message, told in catalogues()[language].texts.items():
-        for text in told:
-            assert set(PLACES.findall(text)) == set(PLACES.findall(message)), text
-            assert sorted(MARKUP.findall(text)) == sorted(MARKUP.findall(message)), text
+        for one in told:
+            assert set(PLACES.findall(one)) == set(PLACES.findall(message)), one
+            assert sorted(MARKUP.findall(one)) == sorted(MARKUP.findall(message)), one
 
 
 def test_numbers_days_and_spans_are_written_as_the_language_does() -> None:
@@ -175,6 +176,43 @@ def test_no_page_says_anything_in_english(lifecycle: Lifecycle, language: str) -
         assert sent.status_code == 409
         assert in_english(sent.text) == []
         assert in_english(client.post("/").text) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_in_the_way_is_said_in_the_language(lifecycle: Lifecycle, language: str) -> None:
+    """Conflicts and notes of previews, which the library words in English, with their values."""
+    assert isinstance(lifecycle.store, SqlStore)
+    engine = lifecycle.store.engine
+    session = sessionmaker(engine)
+    lifecycle.install(session)
+    [*_, first] = lifecycle.history.of(ZungeKunde, 2)
+    with acting("eva"), session.begin() as work:
+        work.get_one(ZungeKunde, 1).titel = "Ada M"
+        work.add(ZungeKunde(id=2, titel="Cleo"))
+    with acting("eva"), session.begin() as work:
+        work.add(ZungePosten(id=2, kunde_id=2))
+    with acting("eva"), session.begin() as work:
+        work.delete(work.get_one(ZungePosten, 1))
+        work.delete(work.get_one(ZungeKunde, 1))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE zunge_kunden SET ort = 'Rom' WHERE id = 2"))
+    seen: set[str] = set()
+    with TestClient(
+        audit_ui.create_app(lifecycle, access=everyone, title="Chronik"),
+        headers={"accept-language": language},
+    ) as client:
+        for address in (
+            *(f"/r/{one.id}/undo" for one in lifecycle.history.find()),
+            *(f"/t/{one.revision.id}/undo" for one in lifecycle.history.find()),
+            *("/o/zunge.Kunde/2/restore", f"/o/zunge.Kunde/2/restore?v={first.id}"),
+        ):
+            page = client.get(address)
+            assert page.status_code == 200, address
+            assert in_english(page.text) == [], address
+            told = client.get(address.replace("/undo", "/undo.json")).text
+            seen |= set(re.findall(r'"kind": "(\w+)"', told))
+    lifecycle.uninstall(session)
+    assert {"changed", "gone", "exists", "reference", "referenced"} <= seen
 
 
 def test_the_words_for_values_are_in_the_language_and_the_values_are_not(log: Log) -> None:

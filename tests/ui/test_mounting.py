@@ -128,7 +128,7 @@ def test_every_link_leads_to_a_page_under_the_same_mount(hosted: tuple[str, Test
     assert all(address.startswith(start) for address in seen)
     kinds = {address.removeprefix(start).partition("/")[0].partition("?")[0] for address in seen}
     files = {"feed.json", "feed.atom", "export.csv", "export.jsonl"}
-    assert kinds == {"", "a", "o", "r", "t", "-", *files}
+    assert kinds == {"", "a", "o", "r", "t", "-", "views", *files}
     objects = {address.partition("?")[0] for address in seen if "/o/repo.File/" in address}
     objects = {address for address in objects if not address.endswith(".json")}
     pages = len(KEYS) + 1

@@ -6,10 +6,10 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Mount

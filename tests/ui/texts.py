@@ -13,11 +13,14 @@ from jinja2 import nodes
 from jinja2.ext import extract_from_ast
 
 import audit_ui
+import lifecycle
 from audit_ui.site import _environment
 
 ROOT: Final = Path(audit_ui.__file__).parent
 TEMPLATES: Final = sorted((ROOT / "templates").iterdir())
 MODULES: Final = sorted(ROOT.rglob("*.py"))
+SAYING: Final = sorted(Path(lifecycle.__file__).parent.rglob("*.py"))
+"""Where the library says something of objects that the pages repeat."""
 
 _READ_OUT: Final = {"alt", "aria-label", "data-label", "placeholder", "title"}
 _AS_TYPED: Final = {"code", "kbd", "pre"}
@@ -32,8 +35,9 @@ def messages() -> dict[str, tuple[str, ...]]:
         for _line, function, texts in extract_from_ast(tree, ("_", "ngettext")):
             forms = texts if isinstance(texts, tuple) else (texts,)
             found.update(_entry(function, forms))
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in (*MODULES, *SAYING):
+        source = path.read_text()
+        for node in ast.walk(ast.parse(source)) if path in MODULES or "Said(" in source else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 constants = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
                 found.update(_entry(node.func.id, constants))
@@ -44,7 +48,7 @@ def messages() -> dict[str, tuple[str, ...]]:
 
 def _entry(function: str, forms: object) -> dict[str, tuple[str, ...]]:
     texts = [form for form in forms if isinstance(form, str)]  # type: ignore[attr-defined]
-    wanted = {"_": 1, "gettext_noop": 1, "ngettext": 2}.get(function, 0)
+    wanted = {"_": 1, "gettext_noop": 1, "ngettext": 2, "Said": 1}.get(function, 0)
     return {texts[0]: tuple(texts[:wanted])} if wanted and texts else {}
 
 

@@ -23,7 +23,7 @@ from lifecycle.mappers.mongoengine.fields import logged, stored, stored_id
 from lifecycle.mappers.mongoengine.relating import REFERENCES, referenced
 from lifecycle.mappers.mongoengine.removing import with_deleted
 from lifecycle.markers import MASKED
-from lifecycle.restoring import Obstacle, ObstacleKind, Shape, Step, Values
+from lifecycle.restoring import Obstacle, ObstacleKind, Said, Shape, Step, Values
 
 __all__ = ["DocumentSite"]
 
@@ -60,7 +60,8 @@ class DocumentSite:
         try:
             return self._models.get(get_document(name))
         except NotRegistered as error:
-            raise HistoryError(f"no document class is called {name!r} any more") from error
+            told = Said("no document class is called %(name)s any more", name=repr(name))
+            raise HistoryError(told) from error
 
     def shape(self, entity: str, values: Values) -> Shape:
         model = self._of(entity, values)
@@ -139,8 +140,12 @@ class DocumentSite:
                     else target.cls._get_collection().find_one({"_id": id}, {"_id": 1}) is not None
                 )
                 if key not in before and not there:
-                    message = f"{name} would refer to {target.entity} {key}, which is not there"
-                    yield _obstacle(step, "reference", message, name)
+                    told = Said(
+                        "%(field)s would refer to %(target)s, which is not there",
+                        field=name,
+                        target=f"{target.entity} {key}",
+                    )
+                    yield _obstacle(step, "reference", told, name)
 
     def _taken(
         self, step: Step, model: DocumentModel, planned: dict[tuple[str, str], Step]
@@ -163,8 +168,12 @@ class DocumentSite:
                 key = model.stored_key(son["_id"])
                 other = planned.get((step.entity, key))
                 if key != step.key and (other is None or not self._frees(other, names)):
-                    message = f"{name}={value!r} is taken by {step.entity} {key}"
-                    yield _obstacle(step, "unique", message, name)
+                    told = Said(
+                        "%(value)s is taken by %(object)s",
+                        value=f"{name}={value!r}",
+                        object=f"{step.entity} {key}",
+                    )
+                    yield _obstacle(step, "unique", told, name)
 
     def _frees(self, step: Step, names: list[str]) -> bool:
         return step.after is None or bool(step.changes.touched() & set(names))
@@ -181,8 +190,8 @@ class DocumentSite:
                 key = referring.key_of(found) or ""
                 other = planned.get((referring.entity, key))
                 if other is None or (other.after is not None and name not in other.changes):
-                    message = f"{referring.entity} {key} refers to it"
-                    yield _obstacle(step, "referenced", message)
+                    told = Said("%(object)s refers to it", object=f"{referring.entity} {key}")
+                    yield _obstacle(step, "referenced", told)
 
     # --- writing ---
 

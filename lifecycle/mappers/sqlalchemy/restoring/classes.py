@@ -17,7 +17,7 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.relating import mappers_named
 from lifecycle.mappers.sqlalchemy.restoring.facts import Facts, facts_of
 from lifecycle.mappers.sqlalchemy.restoring.identities import identity_of
-from lifecycle.restoring import Shape, Values
+from lifecycle.restoring import Said, Shape, Values
 
 __all__ = ["Classes"]
 
@@ -57,7 +57,8 @@ class Classes:
         value = root.python(name, values[name], _DIALECT)
         mapper = root.mapper.polymorphic_map.get(value)
         if mapper is None:
-            raise HistoryError(f"no class is mapped for {name}={value!r} any more")
+            told = f"{name}={value!r}"
+            raise HistoryError(Said("no class is mapped for %(value)s any more", value=told))
         return self._models.get(mapper.class_)
 
     def of_class(self, cls: type) -> Model:

@@ -19,7 +19,7 @@ from lifecycle.mappers.sqlalchemy.restoring.facts import (
     tables_of,
     value_of,
 )
-from lifecycle.restoring import Obstacle, ObstacleKind, Step, Values
+from lifecycle.restoring import Obstacle, ObstacleKind, Said, Step, Values
 
 __all__ = ["Obstacles"]
 
@@ -67,8 +67,11 @@ class Obstacles:
                 yield _obstacle(
                     step,
                     "reference",
-                    f"{field} would refer to {reference.target[0].table.name} {told}, which is "
-                    "not there",
+                    Said(
+                        "%(field)s would refer to %(target)s, which is not there",
+                        field=field,
+                        target=f"{reference.target[0].table.name} {told}",
+                    ),
                     field,
                 )
 
@@ -110,7 +113,11 @@ class Obstacles:
                     yield _obstacle(
                         step,
                         "reference",
-                        f"{one.name} would have {target.entity} {key} again, which is not there",
+                        Said(
+                            "%(field)s would have %(target)s again, which is not there",
+                            field=one.name,
+                            target=f"{target.entity} {key}",
+                        ),
                         one.name,
                     )
 
@@ -129,9 +136,12 @@ class Obstacles:
                 named = ", ".join(
                     f"{name}={value!r}" for name, value in zip(unique, wanted, strict=True)
                 )
-                yield _obstacle(
-                    step, "unique", f"{named} is taken by {step.entity} {holder}", unique[0]
+                told = Said(
+                    "%(value)s is taken by %(object)s",
+                    value=named,
+                    object=f"{step.entity} {holder}",
                 )
+                yield _obstacle(step, "unique", told, unique[0])
 
     def _holder(
         self, step: Step, facts: Facts, unique: tuple[str, ...], wanted: tuple[Any, ...]
@@ -201,7 +211,7 @@ class Obstacles:
             name = self._stays(step, model, mapper, table, constraint, tuple(row), columns)
             if name is not None and told < _ENOUGH:
                 told += 1
-                yield _obstacle(step, "referenced", f"{name} refers to it")
+                yield _obstacle(step, "referenced", Said("%(object)s refers to it", object=name))
 
     def _stays(
         self,
@@ -252,7 +262,7 @@ class Obstacles:
                 kept = (other.after or {}).get(relationship.key) or frozenset()
                 if is_it and (other.after is None or step.key in gone - kept):
                     return None
-        return f"a row of {table.name}"
+        return Said("a row of %(table)s", table=table.name)
 
     # --- asking ---
 
