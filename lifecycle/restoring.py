@@ -37,8 +37,9 @@ class Shape:
     ``fields`` can be written, collections of keys among them. ``kept`` are those that the mapping
     itself keeps when it updates a row, and ``generated`` those nobody can write. ``required`` have
     to be given to insert one. ``hidden`` are not in the log. An object of a ``sparse`` class may be
-    without a field. ``alike`` tells, of fields whose type makes something else of what is stored,
-    whether two stored values are of one value.
+    without a field. One of a ``marked`` class stays when it is removed, and is only marked.
+    ``alike`` tells, of fields whose type makes something else of what is stored, whether two stored
+    values are of one value.
     """
 
     fields: frozenset[str]
@@ -48,6 +49,7 @@ class Shape:
     required: frozenset[str] = frozenset()
     hidden: frozenset[str] = frozenset()
     sparse: bool = False
+    marked: bool = False
     alike: Mapping[str, Callable[[Any, Any], bool]] = field(default_factory=dict)
 
 
@@ -86,12 +88,13 @@ ObstacleKind: TypeAlias = Literal[
 class Obstacle:
     """Why a step cannot be taken, found before anything is written.
 
-    ``changed``: the field is no longer as the change left it. ``gone`` and ``exists``: the object.
-    ``reference``: what it would refer to is not there. ``referenced``: others would be left
-    behind. ``unique``: another object has its unique value. ``dropped``: there is no
-    such field, class or model any more. ``unknown``: the log does not hold the value. ``required``:
-    nor one that the database insists on. ``statement``: a statement changed rows without telling
-    them apart. ``message`` is mostly `Said`, so that it can be told in another language.
+    ``changed``: the field is no longer as the change left it. ``gone`` and ``exists``: the object,
+    or another one with its key. ``reference``: what it would refer to is not there. ``referenced``:
+    others would be left behind. ``unique``: another object has its unique value. ``dropped``: there
+    is no such field, class or model any more. ``unknown``: the log does not hold the value.
+    ``required``: nor one that the database insists on. ``statement``: a statement changed rows
+    without telling them apart. ``message`` is mostly `Said`, so that it can be told in another
+    language.
     """
 
     entity: str

@@ -9,22 +9,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lifecycle.audit.alignment import (
+    aligned,
+    alike,
+    brought,
+    by_field,
+    delta_aligned,
+    effective,
+    is_reached,
+    is_untold,
+)
+from lifecycle.audit.later import Later
 from lifecycle.audit.netting import Net
 from lifecycle.audit.records import Record
-from lifecycle.changes import ChangeSet, Delta, Operation, SetEdit, diff, same, split_path, value_at
+from lifecycle.changes import ChangeSet, Delta, Operation, diff, split_path
 from lifecycle.deltas import Change
 from lifecycle.errors import ConflictError, HistoryError
 from lifecycle.hiding import fits, hidden_places, without_hidden
-from lifecycle.markers import ABSENT, UNKNOWN, Marker, is_hidden
+from lifecycle.markers import ABSENT, UNKNOWN, is_hidden
 from lifecycle.restoring import Obstacle, ObstacleKind, Said, Shape, Site, Step, Values
 
-__all__ = ["Chosen", "Goal", "Planner", "Since"]
+__all__ = ["Chosen", "Goal", "Planner"]
 
 Chosen = Callable[[str, str, str], bool]
 """Whether a field is to be put back, by entity, key and the field's name."""
-
-Since = Callable[[str, str, Record | None, str | None], str]
-"""Says who changed an object, or a field of it, after a record: ``", by ann at …"`` or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +67,9 @@ class Goal:
 class Planner:
     """Turns goals into steps and obstacles, by what the database holds now."""
 
-    def __init__(self, sites: Sequence[Site], since: Since, chosen: Chosen, force: bool) -> None:
+    def __init__(self, sites: Sequence[Site], later: Later, chosen: Chosen, force: bool) -> None:
         self._sites: Final = sites
-        self._since: Final = since
+        self._later: Final = later
         self._chosen: Final = chosen
         self._force: Final = force
         self.obstacles: Final[list[Obstacle]] = []
@@ -85,16 +93,46 @@ class Planner:
         if site is None:
             self._refuse(goal, "dropped", Said("no installed model has this name"))
             return None
-        live = site.read(goal.entity, goal.key)
+        key, live = goal.key, site.read(goal.entity, goal.key)
         if live is None and goal.new_key != goal.key:  # it moved with what it refers to
-            live = site.read(goal.entity, goal.new_key)
+            key, live = goal.new_key, site.read(goal.entity, goal.new_key)
+        if goal.changes is not None and goal.changes.operation is Operation.INSERT:
+            return self._insert(goal, site, live, brought(goal.changes))
+        if live is None:
+            return self._gone(goal, site)
+        shape = self._shape(goal, site, live)
+        if shape is None:
+            return None
+        if goal.record is not None and not self._later.is_same(
+            goal.entity, key, goal.record, marked=shape.marked
+        ):
+            return self._gone(goal, site, live)
         if goal.changes is None:
-            return self._to_state(goal, site, live)
-        if goal.changes.operation is Operation.INSERT:
-            return self._insert(goal, site, live, _told(goal.changes))
+            return self._to_state(goal, shape, live)
         if goal.changes.operation is Operation.DELETE:
-            return self._delete(goal, site, live)
-        return self._update(goal, site, live)
+            return self._delete(goal, shape, live)
+        return self._update(goal, shape, live)
+
+    def _gone(self, goal: Goal, site: Site, other: Values | None = None) -> Step | None:
+        """The object is not there any more; perhaps its key is that of another one by now."""
+        if goal.state is not None:
+            return self._insert(goal, site, other, dict(goal.state))
+        if goal.changes is not None and goal.changes.operation is Operation.UPDATE:
+            by = self._later.since(goal.entity, goal.key, goal.record, None)
+            if other is None:
+                why = Said("it is not there any more%(by)s", by=by)
+            else:
+                why = Said("it is gone, and its key is that of another object%(by)s", by=by)
+            self._refuse(goal, "gone", why)
+        elif other is not None:
+            self.notes.append(
+                Said(
+                    "%(entity)s %(key)s is gone already; what has its key now is another object",
+                    entity=goal.entity,
+                    key=goal.key,
+                )
+            )
+        return None
 
     # --- the verbs ---
 
@@ -110,12 +148,16 @@ class Planner:
                 name
                 for name, value in wanted.items()
                 if name not in shape.kept
-                and not _alike(live.get(name, ABSENT), _aligned(shape, live, name, value))
+                and not alike(live.get(name, ABSENT), aligned(shape, live, name, value))
             ]
             if differing:
                 named = ", ".join(differing)
-                by = self._since(goal.entity, goal.key, goal.record, None)
-                why = Said("there is one again, with another %(fields)s%(by)s", fields=named, by=by)
+                by = self._later.since(goal.entity, goal.key, goal.record, None)
+                said = {"fields": named, "by": by}
+                if goal.state is None:
+                    why = Said("there is one again, with another %(fields)s%(by)s", **said)
+                else:
+                    why = Said("another object has its key, with another %(fields)s%(by)s", **said)
                 self._refuse(goal, "exists", why)
             return None
         for name in sorted(shape.required):
@@ -153,23 +195,25 @@ class Planner:
             for name in names
         )
 
-    def _delete(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+    def _delete(self, goal: Goal, shape: Shape, live: Values) -> Step | None:
         assert goal.changes is not None
-        if live is None:
-            return None
-        left = _told(goal.changes.inverted())
+        left = brought(goal.changes.inverted())
         if not self._goes(goal, left):
             return None
-        shape = self._shape(goal, site, live)
-        others = (*live,) if shape and shape.sparse else shape.collections if shape else ()
-        for name in dict.fromkeys((*left, *others)):
-            value = left.get(name, ABSENT)
-            if shape is not None:
-                value = _aligned(shape, live, name, value)
-            hidden = is_hidden(value)
-            if hidden or name not in live or (shape and name in shape.kept | shape.generated):
+        for name in live:
+            if name in shape.kept | shape.generated:
                 continue
-            if not _alike(live[name], value):
+            began_empty = shape.sparse or name in shape.collections
+            value = left.get(name, ABSENT if began_empty else UNKNOWN)
+            if is_hidden(value):  # the log may tell at least that it was changed
+                olds = self._later.olds(goal.entity, goal.key, goal.record, name)
+                if not olds:
+                    continue
+                value = olds[-1]
+            value = aligned(shape, live, name, value)
+            if is_hidden(value):
+                self._refuse_changed(goal, name, live[name], UNKNOWN)
+            elif not alike(live[name], value):
                 self._refuse_changed(goal, name, live[name], value)
         return _made(goal, Operation.DELETE, live, None)
 
@@ -186,30 +230,21 @@ class Planner:
             )
         return all(chosen)
 
-    def _update(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+    def _update(self, goal: Goal, shape: Shape, live: Values) -> Step | None:
         assert goal.changes is not None
-        if live is None:
-            by = self._since(goal.entity, goal.key, goal.record, None)
-            self._refuse(goal, "gone", Said("it is not there any more%(by)s", by=by))
-            return None
-        shape = self._shape(goal, site, live)
-        if shape is None:
-            return None
         after = dict(live)
-        for name, deltas in _by_field(goal.changes).items():
+        for name, deltas in by_field(goal.changes).items():
             if not self._chosen(goal.entity, goal.key, name) or name in shape.kept:
                 continue
             if name in shape.generated:
                 continue
             if name not in shape.fields:
                 self._refuse_dropped(goal, name)
-            elif name in shape.hidden or any(map(_is_untold, deltas.values())):
+            elif name in shape.hidden or any(map(is_untold, deltas.values())):
                 why = Said("the log does not hold what %(field)s was before", field=name)
                 self._refuse(goal, "unknown", why, name)
             else:
-                told = {
-                    path: _delta_aligned(shape, live, name, one) for path, one in deltas.items()
-                }
+                told = {path: delta_aligned(shape, live, name, one) for path, one in deltas.items()}
                 self._put(goal, live, after, name, told)
         return _made(goal, Operation.UPDATE, live, after)
 
@@ -221,9 +256,9 @@ class Planner:
         name: str,
         deltas: Mapping[str, Delta],
     ) -> None:
-        effective = {path: _effective(one, live, path) for path, one in deltas.items()}
+        left = {path: effective(one, live, path) for path, one in deltas.items()}
         changes = ChangeSet(
-            {path: one for path, one in effective.items() if not _is_reached(one, live, path)}
+            {path: one for path, one in left.items() if not is_reached(one, live, path)}
         )
         in_the_way = changes.conflicts_with(live)
         if in_the_way and not (self._force and list(changes) == [name]):
@@ -251,16 +286,9 @@ class Planner:
             why = Said("the log does not hold what %(places)s was", places=places)
             self._refuse(goal, "unknown", why, name)
 
-    def _to_state(self, goal: Goal, site: Site, live: Values | None) -> Step | None:
+    def _to_state(self, goal: Goal, shape: Shape, live: Values) -> Step | None:
         if goal.state is None:
-            if live is None or not self._goes(goal, live):
-                return None
-            return _made(goal, Operation.DELETE, live, None)
-        if live is None:
-            return self._insert(goal, site, None, dict(goal.state))
-        shape = self._shape(goal, site, live)
-        if shape is None:
-            return None
+            return _made(goal, Operation.DELETE, live, None) if self._goes(goal, live) else None
         after = dict(live)
         state = dict(goal.state)
         for name in shape.collections:
@@ -280,12 +308,12 @@ class Planner:
                         )
                     )
                 continue
-            value = _aligned(shape, live, name, value)
+            value = aligned(shape, live, name, value)
             if not self._chosen(goal.entity, goal.key, name):
                 continue
             if name not in shape.fields:
                 self._refuse_dropped(goal, name)
-            elif not _alike(live.get(name, ABSENT), value):
+            elif not alike(live.get(name, ABSENT), value):
                 self._put_value(goal, live, after, name, value)
         if shape.sparse and goal.complete:  # else it may have had what the log does not tell
             for name in live.keys() - state.keys() - shape.hidden:
@@ -305,7 +333,7 @@ class Planner:
     def _refuse_changed(self, goal: Goal, path: str, found: Any, expected: Any) -> None:
         values = {
             "field": path,
-            "by": self._since(goal.entity, goal.key, goal.record, path),
+            "by": self._later.since(goal.entity, goal.key, goal.record, path),
             "found": _shown(found),
             "expected": _shown(expected),
         }
@@ -346,69 +374,6 @@ def _made(
         after=after,
         changes=changes,
     )
-
-
-def _told(changes: ChangeSet) -> dict[str, Any]:
-    """The values an insert brings; a collection, which began empty, as the set of its keys."""
-    return {
-        path: delta.added if isinstance(delta, SetEdit) else value
-        for path, delta in changes.items()
-        if (value := delta.new if isinstance(delta, Change) else None) is not ABSENT
-    }
-
-
-def _by_field(changes: ChangeSet) -> dict[str, dict[str, Delta]]:
-    found: dict[str, dict[str, Delta]] = {}
-    for path, delta in changes.items():
-        found.setdefault(split_path(path)[0], {})[path] = delta
-    return found
-
-
-def _is_untold(delta: Delta) -> bool:
-    return isinstance(delta, Change) and is_hidden(delta.new)
-
-
-def _effective(delta: Delta, live: Values, path: str) -> Delta:
-    """Of a set, what is still to be added and removed: its elements do not depend on each other."""
-    found = value_at(live, path)
-    if isinstance(delta, SetEdit) and isinstance(found, set | frozenset):
-        return SetEdit(delta.added - found, delta.removed & found)
-    return delta
-
-
-def _is_reached(delta: Delta, live: Values, path: str) -> bool:
-    """Whether a value is already what a delta would make it."""
-    if isinstance(delta, SetEdit):
-        return not delta.added and not delta.removed
-    return isinstance(delta, Change) and same(value_at(live, path), delta.new)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two values are the same; that no value and an empty collection are is a rule."""
-    if isinstance(one, frozenset) or isinstance(other, frozenset):
-        return (one or frozenset()) == (other or frozenset())
-    return same(one, other)
-
-
-def _aligned(shape: Shape, live: Values, name: str, value: Any) -> Any:
-    """A recorded value as the database holds it, where it holds the same one stored differently."""
-    alike, found = shape.alike.get(name), live.get(name)
-    if shape.sparse and _is_empty(value) and _is_empty(live.get(name, ABSENT)):
-        return live.get(name, ABSENT)
-    if alike is None or value is None or found is None or isinstance(value, Marker):
-        return value
-    return found if not isinstance(found, Marker) and alike(found, value) else value
-
-
-def _is_empty(value: Any) -> bool:
-    """Whether a document with this value reads like one without the field."""
-    return value is None or value is ABSENT or (isinstance(value, list | dict) and not value)
-
-
-def _delta_aligned(shape: Shape, live: Values, name: str, delta: Delta) -> Delta:
-    if not isinstance(delta, Change) or not (name in shape.alike or shape.sparse):
-        return delta
-    return Change(_aligned(shape, live, name, delta.old), _aligned(shape, live, name, delta.new))
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.history import History, Names
+from lifecycle.audit.later import Later
 from lifecycle.audit.netting import netted
 from lifecycle.audit.planning import Chosen, Goal, Planner
 from lifecycle.audit.records import Record, Revision
@@ -250,7 +251,7 @@ class Restore:
         session: Any,
     ) -> Preview:
         with self._sites(session) as sites:
-            planner = Planner(sites, _Later(self._history).since, chosen, force)
+            planner = Planner(sites, Later(self._history), chosen, force)
             steps = planner.plan(goals)
         return Preview(
             verb=verb,
@@ -266,40 +267,6 @@ class Restore:
         reason = None if current().reason else preview.described
         with grouped(group), acting(reason=reason, restores=dict(preview.reverts)):
             yield
-
-
-class _Later:
-    """What became of objects after some records; an object's are read once for all its fields."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._read: dict[tuple[str, str], tuple[list[Record], Iterator[Record]]] = {}
-
-    def since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
-        """Who changed an object, or a field of it, after a record."""
-        after = None if record is None else record.position
-        name = None if path is None else split_path(path)[0]
-        for later in self._records(entity, key):
-            if after is not None and later.position <= after:
-                break
-            if name is None or later.changes.touches(name):
-                who = later.revision.actor_label or later.actor or Said("nobody named")
-                return Said(
-                    ", by %(who)s at %(at)s UTC in record %(record)s",
-                    who=who,
-                    at=f"{later.at:%Y-%m-%d %H:%M:%S}",
-                    record=later.id,
-                )
-        return Said(", by a write that the log does not have")
-
-    def _records(self, entity: str, key: str) -> Iterator[Record]:
-        if (entity, key) not in self._read:
-            self._read[entity, key] = ([], self._history.of(entity, key))
-        known, rest = self._read[entity, key]
-        yield from known
-        for record in rest:
-            known.append(record)
-            yield record
 
 
 def _apply(by_site: Sequence[tuple[Site, list[Step]]]) -> None:

@@ -152,6 +152,17 @@ def test_a_restore_brings_it_back(world: World) -> None:
     assert told(world) == ["insert", "delete", "insert"]
 
 
+def test_an_object_is_the_same_after_its_mark_was_taken_away(mapper: World) -> None:
+    """Its older versions can be restored: the key has been its own all the time."""
+    model = item(mapper)
+    one = mapper.new(model, name="a")
+    mapper.edit(model, one, name="b")
+    remove(mapper, model, one)
+    bring_back(mapper, model, one)
+    assert mapper.lifecycle.restore.to(mapper.records()[0])
+    assert mapper.read(model, one, "name", "deleted_at") == ("a", None)
+
+
 def test_undoing_its_insert_marks_it(mapper: World) -> None:
     """A restore deletes as the application does."""
     model = item(mapper)

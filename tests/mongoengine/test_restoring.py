@@ -135,6 +135,23 @@ def test_to_makes_a_document_what_it_was(lifecycle: Lifecycle) -> None:
     assert not lifecycle.restore.to(version)
 
 
+def test_nothing_is_put_back_onto_another_document_that_has_the_key(lifecycle: Lifecycle) -> None:
+    """A document that was saved anew is another one; one that was brought back is not."""
+    box = PutBox(title="box").save()
+    box.delete()
+    gone, made = lifecycle.history.of(PutBox, box.id)
+    other = PutBox(id=box.id, title="other").save()
+    (conflict,) = lifecycle.restore.preview(to=made).conflicts
+    assert conflict.kind == "exists"
+    with pytest.raises(RestoreConflict, match="another object has its key, with another title"):
+        lifecycle.restore.to(made)
+    assert PutBox.objects.get().title == "other"
+    other.delete()
+    lifecycle.restore.undo(gone)
+    PutBox.objects.get().update(title="new")
+    assert lifecycle.restore.to(made)
+
+
 def test_what_is_in_the_way_is_said_before_anything_is_written(lifecycle: Lifecycle) -> None:
     """Changed since, gone, a reference gone, referred to, a unique value taken."""
     maker = PutMaker(number=1, name="m").save()

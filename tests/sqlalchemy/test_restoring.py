@@ -128,15 +128,15 @@ class Shop:
         self.tagged = tagged
         self.factory: factory_of[Session]
 
-    def done(self, work: Callable[[Session], Any], **context: Any) -> Revision:
+    def done(self, work: Callable[[Session], Any], actor: str | None = None) -> Revision:
         """What was done in one transaction."""
-        with acting(**context), self.factory.begin() as session:
+        with acting(actor), self.factory.begin() as session:
             work(session)
         return next(self.history.find()).revision
 
-    def add(self, *things: Any, **context: Any) -> Revision:
+    def add(self, *things: Any, by: str | None = None) -> Revision:
         """Insert objects."""
-        return self.done(lambda session: session.add_all(things), **context)
+        return self.done(lambda session: session.add_all(things), actor=by)
 
     def set(self, cls: Any, identity: Any, *, by: str | None = None, **values: Any) -> Revision:
         """Update one object."""
@@ -448,6 +448,70 @@ def test_undelete_where_the_key_is_taken(shop: Shop) -> None:
     ((kind, _, message),) = shop.refused(undelete=(shop.customer, 1))
     assert kind == "exists"
     assert "with another name" in message
+
+
+def test_nothing_is_put_back_onto_another_object_that_has_the_key(shop: Shop) -> None:
+    """Not a version, not an undone change; and an insert is not undone by removing another one."""
+    made = shop.add(shop.customer(id=1, name="Eve", nick="a"))
+    change = shop.set(shop.customer, 1, nick="n")
+    gone = shop.delete(shop.customer, 1)
+    shop.add(shop.customer(id=1, name="Bob", nick="n"), by="bob")
+
+    for revision in (made, change):
+        ((kind, _, message),) = shop.refused(to=shop.record(revision))
+        assert kind == "exists"
+        assert "another object has its key, with another name" in message
+    ((kind, _, message),) = shop.refused(undo=change)
+    assert kind == "gone"
+    assert "it is gone, and its key is that of another object, by bob at" in message
+    for verb in ({"undo": made}, {"to": shop.record(gone)}):
+        preview = shop.restore.preview(**verb)
+        assert preview.steps == preview.conflicts == ()
+        assert "put.Customer 1 is gone already" in str(preview)
+
+    shop.delete(shop.customer, 1)
+    assert shop.restore.to(shop.record(made))
+
+
+def test_an_object_that_was_brought_back_is_the_same(shop: Shop) -> None:
+    """Whatever had its key in between, and by whichever verb; the other one then is gone."""
+    made = shop.add(shop.customer(id=1, name="Eve", nick="a"))
+    change = shop.set(shop.customer, 1, nick="n")
+    gone = shop.delete(shop.customer, 1)
+    other = shop.add(shop.customer(id=1, name="Bob", nick="n"))
+    shop.delete(shop.customer, 1)
+    for verb in ({"undo": gone}, {"to": shop.record(change)}):
+        restored = shop.restore.apply(shop.restore.preview(**verb))
+        assert restored
+        (step,) = shop.restore.preview(undo=change).steps
+        assert step.changes == {"nick": Change("n", "a")}
+        assert shop.restore.preview(to=shop.record(made)).steps
+        assert [one[0] for one in shop.refused(to=shop.record(other))] == ["exists"]
+        assert shop.restore.preview(undo=made).conflicts  # it was changed since
+        shop.restore.undo(restored)
+
+
+def test_an_object_is_the_same_under_another_key(shop: Shop) -> None:
+    """Unless it left the key to another one."""
+    made = shop.add(shop.order(id=1, total=1))
+    moved = shop.set(shop.order, 1, id=2)
+    changed = shop.set(shop.order, 2, total=2)
+    shop.add(shop.order(id=1, total=2))
+    assert [one[0] for one in shop.refused(to=shop.record(made))] == ["exists"]
+    assert shop.restore.preview(to=shop.record(moved)).steps
+    shop.delete(shop.order, 1)
+    shop.restore.undo([shop.record(moved), shop.record(changed)])
+    assert shop.restore.preview(undo=made).steps
+
+
+def test_undo_of_an_insert_tells_later_changes_of_what_it_does_not_hold(shop: Shop) -> None:
+    """The log knows of them, though not what the value was, and is."""
+    made = shop.add(shop.customer(id=1, name="Eve", password="a"))
+    assert shop.restore.preview(undo=made).steps
+    shop.set(shop.customer, 1, password="b", by="bob")
+    ((kind, field, message),) = shop.refused(undo=made)
+    assert (kind, field) == ("changed", "password")
+    assert "password was changed again since, by bob at" in message
 
 
 def test_undo_of_a_change_to_a_column_that_was_dropped(shop: Shop) -> None:

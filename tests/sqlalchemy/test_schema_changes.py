@@ -161,6 +161,28 @@ def test_a_restore_names_each_column_that_is_in_its_way(moved: Moved) -> None:
     assert {one.field for one in gone.conflicts} == {"fax", "title"}
 
 
+def test_undo_of_an_insert_sees_changes_of_columns_that_came_later(moved: Moved) -> None:
+    """A change that was taken back is none, and what the log has no change of is not in the way."""
+    *_, insert = moved.history.of(moved.model, 1)
+    Session = sessionmaker(moved.engine)
+    moved.lifecycle.install(Session)
+
+    def in_the_way() -> set[str | None]:
+        return {one.field for one in moved.restore.preview(undo=insert).conflicts}
+
+    try:
+        assert "added" not in in_the_way()
+        with acting("cyd"), Session.begin() as session:
+            session.get_one(moved.model, 1).added = "x"
+        assert "added" in in_the_way()
+        assert "added was changed again since, by cyd at" in str(moved.restore.preview(undo=insert))
+        with Session.begin() as session:
+            session.get_one(moved.model, 1).added = None
+        assert "added" not in in_the_way()
+    finally:
+        moved.lifecycle.uninstall(Session)
+
+
 def test_the_comparison_counts_what_the_migration_wrote_and_no_more(moved: Moved) -> None:
     """The renamed column is new to the log until it is recorded; added and retyped ones are not."""
     found = moved.lifecycle.evidence.compare(record=True)

@@ -71,6 +71,7 @@ class DocumentSite:
             required=frozenset(name for name, field in model.cls._fields.items() if field.required),
             hidden=model.policy.exclude | model.policy.mask,
             sparse=True,
+            marked=model.mark is not None,
         )
 
     # --- reading ---

@@ -90,6 +90,7 @@ class Classes:
                 if _is_required(mapper.attrs[name].columns[0])
             ),
             hidden=policy.exclude | policy.mask,
+            marked=model.removal is not None,
             alike={name: _alike(model, name, dialect) for name in model.converted},
         )
 

@@ -1,0 +1,105 @@
+"""What the log tells of objects after some records: who changed them, and whether they stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from lifecycle.audit.history import History
+from lifecycle.audit.records import Position, Record
+from lifecycle.changes import Change, Operation, split_path
+from lifecycle.markers import UNKNOWN
+from lifecycle.restoring import Said
+
+__all__ = ["Later"]
+
+
+class Later:
+    """What became of objects after some records; an object's are read once for all its fields."""
+
+    def __init__(self, history: History) -> None:
+        self._history: Final = history
+        self._read: Final[dict[tuple[str, str], tuple[list[Record], Iterator[Record]]]] = {}
+
+    def since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
+        """Who last changed an object, or a field of it: ``", by ann at …"``."""
+        name = None if path is None else split_path(path)[0]
+        for later in self._after(entity, key, record):
+            if name is None or later.changes.touches(name):
+                who = later.revision.actor_label or later.actor or Said("nobody named")
+                return Said(
+                    ", by %(who)s at %(at)s UTC in record %(record)s",
+                    who=who,
+                    at=f"{later.at:%Y-%m-%d %H:%M:%S}",
+                    record=later.id,
+                )
+        return Said(", by a write that the log does not have")
+
+    def olds(self, entity: str, key: str, record: Record | None, name: str) -> list[Any]:
+        """What a field held before each of its changes, newest first.
+
+        ``UNKNOWN`` where only a part inside of it was changed.
+        """
+        found = (
+            later.changes.get(name)
+            for later in self._after(entity, key, record)
+            if later.changes.touches(name)
+        )
+        return [one.old if isinstance(one, Change) else UNKNOWN for one in found]
+
+    def is_same(self, entity: str, key: str, record: Record, *, marked: bool) -> bool:
+        """Whether the object that has a key now is the one that a record left under it.
+
+        It is another one when that one went since, or moved to another key, and no restore brought
+        it back. ``marked`` is for objects whose rows stay when they are removed: what is inserted
+        under the key then was there before. What the log does not tell of has not happened.
+        """
+        before: Position | None = None
+        sought: frozenset[str] | None = None  # what a restore says it brought back
+        while True:
+            page = self._history.page(entity, key, after=before)
+            for later in page:
+                before = later.position
+                met = sought is None or not sought.isdisjoint((later.id, str(later.revision.id)))
+                if before <= record.position:
+                    return met and before == record.position
+                if not met:
+                    continue
+                went = later.operation is Operation.DELETE or later.key != key
+                if went and sought is None and not marked:
+                    return False
+                sought = None
+                if went:
+                    continue
+                if later.operation is Operation.INSERT and not marked:
+                    sought = _reverted(later)
+                elif later.former_key not in (None, key):
+                    key = later.former_key
+                    break
+            else:
+                if page.next is None:
+                    return sought is None
+
+    def _after(self, entity: str, key: str, record: Record | None) -> Iterator[Record]:
+        """An object's records after one of them, newest first."""
+        for later in self._records(entity, key):
+            if record is not None and later.position <= record.position:
+                return
+            yield later
+
+    def _records(self, entity: str, key: str) -> Iterator[Record]:
+        if (entity, key) not in self._read:
+            self._read[entity, key] = ([], self._history.of(entity, key))
+        known, rest = self._read[entity, key]
+        yield from known
+        for record in rest:
+            known.append(record)
+            yield record
+
+
+def _reverted(record: Record) -> frozenset[str]:
+    """The ids of the records, or else of the revisions, that a restore says it reverts."""
+    told = record.revision.context.get("restores")
+    if not isinstance(told, dict):
+        return frozenset()
+    return frozenset(told.get("records") or told.get("revisions") or ())
