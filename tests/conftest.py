@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -50,10 +50,35 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     The first stay known in tests of others; the second look only at what tests make.
     """
-    Lifecycle(store=MemoryStore()).describe()
+    refuse_equal_names()
     while gc.collect():
         pass  # what is let go of may let go of more
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Refuse what the tests of a module would leave to those of the next ones.
+
+    A model that stays known takes its name from others, and an installed Lifecycle checks theirs.
+    """
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        while gc.collect():
+            pass
+        refuse_equal_names()
+        for one in gc.get_objects():
+            if isinstance(one, Lifecycle):
+                installed = [into for mapper in one._mappers.values() for into in mapper._installed]
+                assert not installed, f"tests of {item.path.name} leave {one} in {installed}"
+    return result
+
+
+def refuse_equal_names() -> None:
+    """Raise when two of the models that are known would have one name in a log."""
+    Lifecycle(store=MemoryStore()).describe()
 
 
 def without(reason: object) -> NoReturn:

@@ -224,7 +224,7 @@ class TestDocuments:
     def test_names_and_values_of_fields_are_minded(self, documents: DocumentWorld) -> None:
         """Steps see attributes' names and BSON; what they give may be of Python's types."""
 
-        class Parcel(mongoengine.Document):
+        class Haul(mongoengine.Document):
             meta = {"allow_inheritance": False}
             weight = fields.DecimalField(db_field="w", precision=2)
             to = fields.DictField(db_field="t")
@@ -235,11 +235,11 @@ class TestDocuments:
                 data["weight"] = Decimal(str(data["weight"])) * 2
                 data["to"] = {"street": data.pop("street"), "zip": data.pop("zip")}
 
-        lazy_migration("version")(Parcel)
+        lazy_migration("version")(Haul)
         documents.install()
-        raw = untapped(Parcel._get_collection())
+        raw = untapped(Haul._get_collection())
         id = raw.insert_one({"w": 1.25, "street": "High", "zip": 7}).inserted_id
-        found = Parcel.objects.get()
+        found = Haul.objects.get()
         assert (found.weight, found.to) == (Decimal("2.50"), {"street": "High", "zip": 7})
         found.to["zip"] = 8
         found.save()

@@ -236,14 +236,14 @@ def test_subclasses_inherit_references_and_are_led_to(link: Link) -> None:
     """Of both mappers: a reference to a class leads to its subclasses, not to its siblings."""
     near = rows(link)
 
-    class Vehicle(mongoengine.Document):
+    class Conveyance(mongoengine.Document):
         meta = {"allow_inheritance": True}
         name = fields.StringField()
 
-    class Car(Vehicle):
+    class Car(Conveyance):
         pass
 
-    class Lorry(Vehicle):
+    class Lorry(Conveyance):
         pass
 
     class Owner(near.base):  # type: ignore[name-defined, misc]
@@ -252,7 +252,7 @@ def test_subclasses_inherit_references_and_are_led_to(link: Link) -> None:
         kind: Mapped[str] = mapped_column(String(10))
         vehicle_id: Mapped[str | None] = mapped_column(String(24))
         car_id: Mapped[str | None] = mapped_column(String(24))
-        vehicle = ReferenceOne(Vehicle, "vehicle_id", on_delete="nullify")
+        vehicle = ReferenceOne(Conveyance, "vehicle_id", on_delete="nullify")
         car = ReferenceOne(Car, "car_id")
         __mapper_args__: ClassVar[Any] = {"polymorphic_on": "kind", "polymorphic_identity": "owner"}
 
