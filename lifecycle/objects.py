@@ -93,6 +93,10 @@ class Objects(Protocol):
         """Whether it has been deleted, as far as its mapper knows."""
         ...
 
+    def unsaved(self, instance: Any) -> str | None:
+        """Why what is assigned to it would not be saved, and what to do; ``None`` if it would."""
+        ...
+
     def siblings(self, instance: Any) -> Iterator[Any]:
         """The objects that were loaded together with it and are still there; itself may be one."""
         ...

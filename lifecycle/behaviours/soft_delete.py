@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 
 from lifecycle.bundles import Behaviour, declare
-from lifecycle.errors import ConfigurationError
+from lifecycle.errors import ConfigurationError, ConflictError
+from lifecycle.keys import key_text
+from lifecycle.objects import objects_of
 from lifecycle.removal import WITH_DELETED, Removal, hard, marked_by, removal_of
 
 __all__ = ["hard", "soft_delete", "undelete", "with_deleted"]
@@ -44,12 +46,12 @@ def soft_delete(
     Queries do not find what is marked: those of mapped classes through an installed session,
     ``session.get`` and relationships included, and all querysets. `with_deleted` makes one that
     does. Selects of a ``Table``, SQL text, raw collections, dereferencing of a reference and the
-    refresh of an object at hand are not filtered, nor with SQLAlchemy 2.0 is an ``EXISTS`` without
-    an entity, as that of ``any()`` and ``has()``: ask ``exists(select(Order.id).where(...))``, or
-    use 2.1. `hard` really deletes. `undelete` brings back, as
-    does `Lifecycle.restore`; the log then has the object inserted again, whole. While an object is
-    marked it is not there for the log, so what changes of it meanwhile is not recorded, nor is it
-    when it is deleted for good.
+    refresh or reload of an object at hand are not filtered, nor with SQLAlchemy 2.0 is an
+    ``EXISTS`` without an entity other than that of ``any()`` and ``has()``, nor those two within a
+    subquery that columns are selected from: ask ``exists(select(Order.id).where(...))``, or use
+    2.1. `hard` really deletes. `undelete` brings back, as does `Lifecycle.restore`; the log then
+    has the object inserted again, whole. While an object is marked it is not there for the log, so
+    what changes of it meanwhile is not recorded, nor is it when it is deleted for good.
 
     A unique column would still be taken by what is marked. Make it unique among what is not, as in
     ``Index("by_email", "email", unique=True, sqlite_where=deleted_at.is_(None),
@@ -57,10 +59,12 @@ def soft_delete(
     MariaDB and MySQL have no such index; there make a column unique that is computed as
     ``if(deleted_at is null, email, null)``.
 
-    A real delete does not reach what is marked below an object: delete that first. Orphans that a
-    flush deletes by itself are deleted, and so is what the database deletes by foreign keys. Where
-    a statement takes a mark away, the log does not tell of rows in tables beside the one that has
-    it, subclasses' and many-to-many ones: bring objects back one by one.
+    A real delete takes along what is marked below an object, as far as its cascades and delete
+    rules go. That of an object whose model is no soft one marks below it what can be marked, with
+    keys that lead nowhere then, which a database with foreign keys refuses: make it `hard`. Orphans
+    that a flush deletes by itself are deleted, and so is what the database deletes by foreign keys.
+    Where a statement takes a mark away, the log does not tell of rows in tables beside the one that
+    has it, subclasses' and many-to-many ones: bring objects back one by one.
 
     Raises ``ConfigurationError`` for a field the model does not have.
     """
@@ -85,7 +89,9 @@ def soft_delete(
 def undelete(instance: T) -> T:
     """Take the mark from an object, which the next flush or save then brings back.
 
-    Find it with `with_deleted`. Raises ``ConfigurationError`` when its model has no `soft_delete`.
+    Find it with `with_deleted`, in the session that is to save it. Raises ``ConfigurationError``
+    when its model has no `soft_delete`, and ``ConflictError`` when nothing would come of it: for an
+    object that was never saved, is in no session, or is being deleted by it.
     """
     removal = removal_of(type(instance))
     if removal is None:
@@ -93,6 +99,13 @@ def undelete(instance: T) -> T:
             f"{type(instance).__qualname__} has no @soft_delete, so there is nothing to take back: "
             "use lifecycle.restore.undelete for what was really deleted"
         )
+    cls = type(instance)
+    objects = objects_of(cls)
+    why = objects.unsaved(instance)
+    if why is not None:
+        identity = objects.identity(instance)
+        named = f"{objects.entity(cls)} {'(new)' if identity is None else key_text(identity)}"
+        raise ConflictError(f"{named} cannot be brought back, for it {why}")
     setattr(instance, removal.field, None)
     return instance
 

@@ -29,7 +29,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, joinedload, mapped_column, relationship, selectinload
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    joinedload,
+    mapped_column,
+    relationship,
+    selectinload,
+)
 
 from lifecycle import (
     Lifecycle,
@@ -323,6 +329,13 @@ def test_what_cannot_work_is_an_error() -> None:
         with_deleted([])
     with pytest.raises(ConfigurationError, match=r"hard\(\) got 7: give an object"):
         hard(7)
+
+
+def test_what_was_never_saved_cannot_be_brought_back(mapper: World) -> None:
+    """Nothing would come of it, so it is said."""
+    model = item(mapper)
+    with pytest.raises(ConflictError, match=r"SoftItem\d+ \(new\) cannot be .* never saved"):
+        undelete(model(name="a"))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -621,6 +634,31 @@ async def test_under_an_async_session_it_is_the_same(tmp_path: Path) -> None:
     Base.registry.dispose()
 
 
+def test_what_no_session_would_save_cannot_be_brought_back(sqlite: SqlWorld) -> None:
+    """It is said what to do instead; an object that is in a session again can be."""
+    model = item(sqlite)
+    one = sqlite.new(model, name="a")
+    with sqlite.factory() as session:
+        at_hand = session.get(model, one)
+        session.delete(at_hand)
+        with pytest.raises(ConflictError, match=r"about to delete it.*session\.add"):
+            undelete(at_hand)
+        session.flush()
+        with pytest.raises(ConflictError, match=rf"{one} cannot be .* deleted.*with_deleted\("):
+            undelete(at_hand)
+        session.commit()
+        with pytest.raises(ConflictError, match=r"deleted.*with_deleted\("):
+            undelete(at_hand)
+    found = marked(sqlite, model, one)
+    with pytest.raises(ConflictError, match=r"in no session.*session\.add"):
+        undelete(found)
+    assert sqlite.find(model) == []
+    with sqlite.transaction() as session:
+        session.add(found)
+        assert undelete(found) is found
+    assert sqlite.read(model, one, "name") == "a"
+
+
 def test_an_update_of_a_class_leaves_marked_rows_alone(sql: SqlWorld) -> None:
     """Statements of a class see what queries see."""
     model = item(sql)
@@ -672,6 +710,26 @@ def test_delete_rules_are_followed(documents: DocumentWorld) -> None:
     assert weak.objects.first().owner == owner
     deleted = {record.entity for record in documents.records() if record.operation == "delete"}
     assert deleted == {"RuledOwner", "RuledSoft", "RuledHard", "RuledDenying"}
+
+
+def test_a_marked_document_at_hand_can_be_read_and_written(documents: DocumentWorld) -> None:
+    """Its own methods find it, as they do any document; queries made meanwhile still do not."""
+    model = item(documents)
+    one, other = documents.new(model, name="a"), documents.new(model, name="b")
+    stale = model.objects.get(id=one)
+    documents.delete(documents.one(model, one))
+    found = with_deleted(model.objects(id=one)).get()
+    documents.edit(model, other, name="c")
+    assert found.reload().name == "a"
+    assert found.update(set__name="d") == 1
+    assert found.reload("name").name == "d"
+    assert found.modify(set__name="e") is True
+    assert (found.name, stale.reload().deleted_at is None) == ("e", False)
+    assert model.objects(id=one).first() is None
+    undelete(found).save()
+    assert documents.read(model, one, "name") == "e"
+    assert told(documents)[-2:] == ["update", "insert"]
+    assert differences(documents) == []
 
 
 def test_in_bulk_leaves_out_what_is_marked(documents: DocumentWorld) -> None:

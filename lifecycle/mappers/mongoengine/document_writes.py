@@ -16,6 +16,7 @@ from lifecycle.mappers.mongoengine.images import Image, applied, image_of, remem
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
 from lifecycle.mappers.mongoengine.loading import Loaded, temporary
 from lifecycle.mappers.mongoengine.objects import read_anew
+from lifecycle.mappers.mongoengine.removing import at_hand
 from lifecycle.mappers.mongoengine.sending import is_real
 from lifecycle.mappers.mongoengine.tapping import tapped_document
 from lifecycle.mappers.mongoengine.updates import touched
@@ -59,7 +60,8 @@ def update(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
 
         def write() -> Any:
             remember(self, None)  # in case it fails half way
-            result = original(self, **kwargs)
+            with at_hand(self):
+                result = original(self, **kwargs)
             remember(self, _followed(image, seen))
             return result
 
@@ -77,7 +79,7 @@ def modify(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
 
         def write() -> Any:
             remember(self, None)  # in case it fails half way
-            with tapped_document(self, loaded), temporary():
+            with tapped_document(self, loaded), temporary(), at_hand(self):
                 modified = original(self, query, **kwargs)
             remember(self, loaded.image if modified else before)
             if modified:

@@ -23,7 +23,7 @@ from lifecycle.mappers.mongoengine.images import (
 from lifecycle.mappers.mongoengine.listening import migrating
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks, unfilled
 from lifecycle.mappers.mongoengine.objects import join, read_anew
-from lifecycle.mappers.mongoengine.removing import shown
+from lifecycle.mappers.mongoengine.removing import at_hand, shown
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
 from lifecycle.mappers.mongoengine.values import copied
 from lifecycle.mappers.mongoengine.watchers import Watchers
@@ -230,7 +230,7 @@ def reload(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
         if not watchers.of(type(self)):
             return original(self, *fields, **kwargs)
         loaded = Loaded()
-        with tapped_document(self, loaded):
+        with tapped_document(self, loaded), at_hand(self):
             result = original(self, *fields, **kwargs)
         read_anew(self)
         names = [name for name in fields if isinstance(name, str)]

@@ -124,6 +124,9 @@ class DocumentObjects:
     def is_gone(self, instance: Any) -> bool:
         return vars(instance).get(_GONE) is not None
 
+    def unsaved(self, instance: Any) -> str | None:
+        return "was never saved: there is nothing to bring back" if instance._created else None
+
     def siblings(self, instance: Any) -> Iterator[Any]:
         group = vars(instance).get(_TOGETHER)
         if group is None:

@@ -19,6 +19,7 @@ from lifecycle.removal import Removal, removal_of
 from lifecycle.written import CASCADE
 
 __all__ = [
+    "at_hand",
     "init",
     "mark",
     "mark_all",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _really: ContextVar[bool] = ContextVar("lifecycle.mongoengine.really", default=False)
+_at_hand: ContextVar[type | None] = ContextVar("lifecycle.mongoengine.at_hand", default=None)
 
 
 @contextmanager
@@ -40,6 +42,16 @@ def really(wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         _really.reset(token)
+
+
+@contextmanager
+def at_hand(document: Any) -> Iterator[None]:
+    """Let the next queryset of a document's class find this one, marked or not: it is its own."""
+    token = _at_hand.set(type(document))
+    try:
+        yield
+    finally:
+        _at_hand.reset(token)
 
 
 def marker(watchers: Watchers, cls: type) -> Watcher | None:
@@ -59,7 +71,10 @@ def init(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
     def __init__(self: Any, document: Any, *args: Any, **kwargs: Any) -> None:
         original(self, document, *args, **kwargs)
         if removal_of(document) is not None and not _really.get() and watchers.of(document):
-            self._cls_query = {**self._cls_query, _name(document): None}
+            if _at_hand.get() is document:
+                _at_hand.set(None)
+            else:
+                self._cls_query = {**self._cls_query, _name(document): None}
 
     return __init__
 

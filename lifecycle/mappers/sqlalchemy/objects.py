@@ -75,6 +75,24 @@ class SqlObjects:
     def is_gone(self, instance: Any) -> bool:
         return bool(instance_state(instance).was_deleted)
 
+    def unsaved(self, instance: Any) -> str | None:
+        state = instance_state(instance)
+        if state.transient:
+            return "was never saved: there is nothing to bring back"
+        if state.was_deleted or state.deleted:
+            return (
+                "has left its session, which has deleted it: find it again, as in "
+                "session.scalars(with_deleted(select(…)))"
+            )
+        session = state.session
+        if session is None:
+            return (
+                "is in no session: session.add(…) it, or find it again by with_deleted(select(…))"
+            )
+        if state in session._deleted:
+            return "is in a session that is about to delete it: session.add(…) takes that back"
+        return None
+
     def siblings(self, instance: Any) -> Iterator[Any]:
         state, session = instance_state(instance), object_session(instance)
         if session is None or state.runid is None:
