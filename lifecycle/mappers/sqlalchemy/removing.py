@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, Engine, select, true, update
-from sqlalchemy.orm import LoaderCriteriaOption, Mapper, ORMExecuteState, Session
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy import Column, ColumnElement, Delete, Engine, select, true, update
+from sqlalchemy.orm import (
+    LoaderCriteriaOption,
+    Mapper,
+    ORMExecuteState,
+    RelationshipProperty,
+    Session,
+    with_parent,
+)
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.base import PassiveFlag
+from sqlalchemy.orm.collections import collection_adapter
+from sqlalchemy.orm.interfaces import ORMOption, RelationshipDirection
 
 from lifecycle.bundles import filled, fitted
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.context import Suppression
+from lifecycle.mappers.sqlalchemy.exists import without_marked
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
 from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.tables import RecordedTable
-from lifecycle.removal import HARD, WITH_DELETED, Removal, is_hard, removal_of
+from lifecycle.removal import HARD, WITH_DELETED, Removal, hard, is_hard, removal_of
 
 __all__ = ["Removing", "is_marked", "marked_elsewhere"]
 
@@ -48,6 +59,7 @@ class Removing:
         self._models: Final = models
         self._suppression: Final = suppression
         self._criteria: tuple[ORMOption, ...] = ()
+        self._marks: tuple[Column[Any], ...] = ()
         self._generation = -1
 
     # --- statements ---
@@ -62,19 +74,22 @@ class Removing:
         if not self._criteria or state.is_column_load:
             return None
         if not state.execution_options.get(WITH_DELETED):
-            state.statement = state.statement.options(*self._criteria)
+            hidden = without_marked(state.statement, self._marks)
+            state.statement = hidden.options(*self._criteria)
         if isinstance(state.statement, Delete) and not state.execution_options.get(HARD):
             return self._marking(state, state.statement)
         return None
 
     def _look(self) -> None:
         self._generation = self._models.generation
-        self._criteria = tuple(
-            _hiding(mapper.class_)
+        soft = [
+            (mapper, removal)
             for mapper in configured_mappers()
-            if removal_of(mapper.class_) is not None
+            if (removal := removal_of(mapper.class_)) is not None
             and (mapper.inherits is None or removal_of(mapper.inherits.class_) is None)
-        )
+        ]
+        self._criteria = tuple(_hiding(mapper.class_) for mapper, _ in soft)
+        self._marks = tuple(mapper.attrs[one.field].columns[0] for mapper, one in soft)
 
     def _marking(self, state: ORMExecuteState, statement: Delete) -> Any:
         mapper = statement._propagate_attrs.get("plugin_subject")
@@ -102,6 +117,25 @@ class Removing:
         return result
 
     # --- objects ---
+
+    def reach(self, session: Session, reached: set[State]) -> bool:
+        """Let what is really deleted take along what is marked below it, which no cascade sees.
+
+        ``reached`` has the objects that were looked at in this flush. Returns whether the session
+        is to delete more now.
+        """
+        more = False
+        while states := _with_cascades(filter(self._is_hard, session._deleted)) - reached:
+            reached |= states
+            for state in states:
+                for relationship in state.mapper.relationships if state.persistent else ():
+                    if _takes_along(relationship):
+                        more |= _taken_along(session, state, relationship)
+        return more
+
+    def _is_hard(self, state: State) -> bool:
+        """Whether an object that is to be deleted really is."""
+        return self._suppression.hooks or is_hard(state.obj())
 
     def mark(self, session: Session, states: Iterable[State]) -> Iterator[State]:
         """Mark those of the objects to be deleted that their models let be marked.
@@ -153,6 +187,46 @@ def _with_cascades(states: Iterable[State]) -> set[State]:
         for _, _, other, _ in state.mapper.cascade_iterator("delete", state):
             found.add(other)
     return found
+
+
+def _takes_along(relationship: RelationshipProperty[Any]) -> bool:
+    """Whether a delete changes what a relationship leads to, which may be marked."""
+    return (
+        removal_of(relationship.mapper.class_) is not None
+        and relationship.direction is not RelationshipDirection.MANYTOONE
+        and not relationship.viewonly
+        and not relationship.passive_deletes
+        and relationship.lazy not in ("dynamic", "write_only")
+    )
+
+
+def _taken_along(session: Session, state: State, relationship: RelationshipProperty[Any]) -> bool:
+    """Put what is marked into a relationship of an object that is deleted, as the flush has it.
+
+    It is deleted too if the relationship says so; returns whether anything is.
+    """
+    instance, target = state.obj(), relationship.mapper.class_
+    removal = removal_of(target)
+    assert removal is not None  # else nothing there is marked
+    query = select(target).where(
+        with_parent(instance, relationship.class_attribute),
+        getattr(target, removal.field).is_not(None),
+    )
+    found = session.scalars(query, execution_options={WITH_DELETED: True}).all()
+    there = state.manager[relationship.key].impl.get(
+        state, state.dict, passive=PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE
+    )
+    if not relationship.uselist:
+        if found and there is None:
+            set_committed_value(instance, relationship.key, found[0])
+    elif not isinstance(there, Mapping):  # where one could take the place of another
+        known = {id(one) for one in collection_adapter(there)}
+        for one in found:
+            if id(one) not in known:
+                collection_adapter(there).append_without_event(one)
+    for one in found if relationship.cascade.delete else ():
+        session.delete(hard(one))
+    return relationship.cascade.delete and bool(found)
 
 
 def is_marked(state: State) -> bool:

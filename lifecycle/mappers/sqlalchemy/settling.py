@@ -65,6 +65,7 @@ class Settling:
         self._listed: dict[Operation, list[State]] | None = None
         self._orphans: set[State] = set()
         self._removing = removing
+        self._reached: set[State] = set()
         self.marked: Final[set[State]] = set()
         """Objects that are marked in place of being deleted."""
         self.settled: Final[set[State]] = set()
@@ -238,7 +239,12 @@ class Settling:
         return self._listed
 
     def _fetch_missing(self) -> None:
-        """Read old values; of orphans too, for one that is replaced by another never comes late."""
+        """Read old values; of orphans too, for one that is replaced by another never comes late.
+
+        Before that, what is marked below a real delete joins it.
+        """
+        if self._removing is not None and self._removing.reach(self._session, self._reached):
+            self._listed = None
         self._old.fetch_missing(self._pending())
         if self._orphans:
             self._old.fetch_missing({Operation.DELETE: self._orphans})
