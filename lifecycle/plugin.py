@@ -419,6 +419,10 @@ class Lifecycle:
         """The registered names of every model there is, whether it has been used or not."""
         return {name for mapper in self._adapters() for name in mapper.entities()}
 
+    def fields(self, entity: str) -> set[str]:
+        """The fields of a model and of those that inherit from it; none where it is not known."""
+        return {name for mapper in self._adapters() for name in mapper.fields(entity)}
+
     @contextmanager
     def _sites(self, session: Any) -> Iterator[Sequence[Site]]:
         """The objects of every mapper, committed together at the end of the block."""

@@ -13,6 +13,7 @@ from sqlalchemy import text, update
 
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.sql import SqlStore
+from lifecycle.changes import Change, ChangeSet
 from lifecycle.cli.commands import lifecycle as command
 from lifecycle.testing.store_contract import a_revision, append
 
@@ -196,6 +197,18 @@ def test_a_name_that_nothing_has_is_refused(
     pruned = run("prune", store.url, "--entity", "shop.Ordre", "--keep", "1", "--yes")
     assert pruned.exit_code == 0  # a job goes on when there is nothing left
     assert "there are records of: shop.Order" in pruned.stderr
+
+
+def test_a_field_that_no_record_has_is_refused(store: SqlStore, run: Run) -> None:
+    """A slip in writing does not pass for a field without values."""
+    append(store, a_revision(), {"changes": ChangeSet({"phone": Change("1", "2")})})
+    for how in ("--yes", "--dry-run"):
+        result = run("erase", store.url, "--entity", "shop.Order", "--field", "phnoe", how)
+        assert result.exit_code == 1
+        assert "no record of shop.Order has a field 'phnoe'" in result.stderr
+        assert "did you mean phone?" in result.stderr
+    done = run("erase", store.url, "--entity", "shop.Order", "--field", "phone", "--yes")
+    assert done.exit_code == 0
 
 
 @pytest.mark.parametrize("age", ["99999999999y", "99999999h"])

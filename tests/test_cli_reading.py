@@ -253,6 +253,18 @@ def test_undo_shows_what_it_would_do_and_does_it_when_told(run: Run, application
     assert "it takes your application" in run("undo", URL, change).output
 
 
+def test_a_field_that_nothing_has_is_refused(run: Run, application: Any) -> None:
+    """It is not said that everything is as it should be."""
+    change = ids(run)[0]
+    for verb in ("undo", "restore"):
+        refused = run(
+            verb, "--app", "cli_shop:lifecycle", change, "--field", "totl", "--dry-run", "--json"
+        )
+        assert refused.exit_code == 1
+        assert "cli.Order has no field 'totl'" in refused.output
+        assert "did you mean total?" in refused.output
+
+
 def test_undo_tells_scripts_what_it_did(run: Run, application: Any) -> None:
     """As one JSON object, with what is in the way if something is."""
     app = ("--app", "cli_shop:lifecycle", "--json")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
-from difflib import get_close_matches
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.fields import FieldValue, field_values
+from lifecycle.audit.naming import instead_of
 from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.replaying import Replay, State
@@ -31,7 +31,6 @@ When: TypeAlias = datetime | Revision | Record | UUID | str
 
 _LAST: Final = sys.maxsize
 _BEFORE_ALL: Final = Position(-1, 0)
-_NAMED: Final = 20  # names listed when one was not found
 _LOOKED_AT: Final = 2_000  # records read at most for one page of those that touch a field
 
 
@@ -52,6 +51,10 @@ class Names(Protocol):
 
     def entities(self) -> Iterable[str]:
         """The registered names of every model there is, whether it has been used or not."""
+        ...
+
+    def fields(self, entity: str) -> Collection[str]:
+        """The fields of a model and of those that inherit from it; none where it is not known."""
         ...
 
     def relation(self, entity: str, name: str) -> Relation:
@@ -399,10 +402,9 @@ class History:
             return
         known = {*self._names.entities(), *self._store().entities()}
         if model not in known:
-            close = " or ".join(get_close_matches(model, known))
             raise HistoryError(
                 f"no model is called {model!r}, and nothing of that name is in the log: "
-                + (f"did you mean {close}?" if close else f"there are {_listed(known)}")
+                f"{instead_of(model, known)}"
             )
 
     def _position(self, when: When) -> Position:
@@ -449,11 +451,6 @@ def _operation(name: str) -> Operation:
     except ValueError:
         *others, last = Operation
         raise ValueError(f"{name!r} is no operation: use {', '.join(others)} or {last}") from None
-
-
-def _listed(names: set[str]) -> str:
-    some = ", ".join(sorted(names)[:_NAMED]) or "none at all"
-    return some + (", …" if len(names) > _NAMED else "")
 
 
 def _refuse_untold(state: State, fields: Iterable[str], name: str) -> None:

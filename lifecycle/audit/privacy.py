@@ -26,13 +26,14 @@ from lifecycle.audit.history import History, Names
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.leaves import HEADER
 from lifecycle.audit.ledger import Hold, Ledger, ledger_of
+from lifecycle.audit.naming import instead_of
 from lifecycle.audit.progress import Progress, nobody
-from lifecycle.audit.records import Position, Record
+from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore, Query
-from lifecycle.audit.tracing import records_of
+from lifecycle.audit.tracing import pages, records_of
 from lifecycle.changes import split_path
 from lifecycle.context import current
-from lifecycle.errors import HeldError
+from lifecycle.errors import HeldError, HistoryError
 
 __all__ = ["Erased", "Privacy", "Pruned", "erase", "export_subject", "hold", "keys_of", "prune"]
 
@@ -71,6 +72,7 @@ def erase(
     entity: str | None = None,
     keys: Iterable[str] | None = None,
     fields: Iterable[str] | None = None,
+    known_fields: Iterable[str] = (),
     with_keys: bool = False,
     dry_run: bool = False,
     key: str | bytes | None = None,
@@ -82,11 +84,13 @@ def erase(
     ``entity`` and ``keys``: every value, label and error of one object, under each of its keys, and
     with ``with_keys`` the keys themselves. With ``entity`` and ``fields``: the values of these
     fields of every object, or of the one. What was sealed still verifies. The database of the
-    application is not touched. ``key`` signs the acts.
+    application is not touched. ``key`` signs the acts. ``known_fields`` are those the model has,
+    whether any record has them or not.
 
     Runs in short transactions; one that was interrupted is taken up by doing it again. Raises
-    ``ValueError`` when it is not said what to erase, ``HeldError``, before anything is changed,
-    when a legal hold keeps some of it, and what the ledger and the store raise.
+    ``ValueError`` when it is not said what to erase, and, before anything is changed,
+    ``HistoryError`` for a field that the entity has not, ``HeldError`` when a legal hold keeps some
+    of it; and what the ledger and the store raise.
     """
     ledger, signer = ledger_of(store), None if key is None else Signer(key)
     for what, given in (("keys", keys), ("fields", fields)):
@@ -95,9 +99,13 @@ def erase(
     names = None if fields is None else frozenset(fields)
     if (actor is None) == (entity is None):
         raise ValueError("erase takes an actor, or an entity with keys, fields or both")
+    if actor is not None and (keys is not None or names is not None):
+        raise ValueError("erase takes keys and fields of an entity, not of an actor")
     if entity is not None and keys is None and not names:
         raise ValueError(f"erase would take every value of {entity}: give keys or fields")
     known = None if keys is None else sorted(set(keys))
+    if entity is not None and names is not None:
+        _refuse_unknown(store, entity, names.difference(known_fields), known_fields)
 
     def by_actor(actor: str) -> Iterator[Place]:
         after = -1
@@ -107,12 +115,11 @@ def erase(
 
     def places() -> Iterator[Place]:
         if actor is not None:
-            return by_actor(actor)
-        assert entity is not None
+            yield from by_actor(actor)
+            return
         queries = [Query(entity=entity)] if known is None else []
-        queries += [Query(entity=entity, key=one) for one in known or ()]
-        found = (tuple(record.position) for query in queries for record in _all(store, query))
-        return ((seq, n) for seq, n in found)
+        for query in (*queries, *(Query(entity=entity, key=one) for one in known or ())):
+            yield from (record.position for record in _oldest_first(store, query))
 
     holds = in_force(ledger)
     matched = 0
@@ -125,8 +132,7 @@ def erase(
             )
 
     def pending() -> int:
-        intents = store.intents() if isinstance(store, IntentStore) else ()
-        return sum(_concerns(intent, actor, entity, known, names) for intent in intents)
+        return sum(_concerns(one, actor, entity, known, names) for one in _intents(store))
 
     if dry_run:
         return Erased(matched=matched, rows=0, values=0, dry_run=True, pending=pending())
@@ -137,6 +143,30 @@ def erase(
         matched, rows, values = matched + len(chunk), rows + changed, values + gone
         progress(len(chunk))
     return Erased(matched=matched, rows=rows, values=values, dry_run=False, pending=pending())
+
+
+def _refuse_unknown(
+    store: AuditStore, entity: str, names: Iterable[str], known: Iterable[str]
+) -> None:
+    """Raise ``HistoryError`` for the first name that no record of an entity has, if it has any."""
+    missing, found = set(names), set[str]()
+    announced = (one for intent in _intents(store) for one in intent.records)
+    for record in chain(_oldest_first(store, Query(entity=entity)), announced):
+        if not missing:
+            return
+        if record.entity == entity:
+            found |= record.changes.touched()
+            missing -= found
+    if found and missing:
+        name = min(missing)
+        raise HistoryError(
+            f"no record of {entity} has a field {name!r}, nor has its model: "
+            f"{instead_of(name, found.union(known))}"
+        )
+
+
+def _intents(store: AuditStore) -> Iterable[Intent]:
+    return store.intents() if isinstance(store, IntentStore) else ()
 
 
 def _concerns(
@@ -323,15 +353,9 @@ def keys_of(store: AuditStore, entity: str, key: str) -> set[str]:
     return keys
 
 
-def _all(store: AuditStore, query: Query) -> Iterator[Record]:
+def _oldest_first(store: AuditStore, query: Query) -> Iterator[Record]:
     """Every matching record, page by page, while some are changed."""
-    after: Position | None = None
-    while True:
-        page = store.page(query, after=after, limit=CHUNK, newest_first=False)
-        yield from page
-        if page.next is None:
-            return
-        after = page.next
+    return pages(store, query, newest_first=False, size=CHUNK)
 
 
 class Privacy:
@@ -370,6 +394,7 @@ class Privacy:
             entity=entity,
             keys=keys,
             fields=fields,
+            known_fields=() if entity is None else self._names.fields(entity),
             with_keys=with_keys,
             dry_run=dry_run,
             key=key,

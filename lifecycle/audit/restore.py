@@ -14,6 +14,7 @@ from uuid import UUID
 
 from lifecycle.audit.history import History, Names
 from lifecycle.audit.later import Later
+from lifecycle.audit.naming import instead_of
 from lifecycle.audit.netting import netted
 from lifecycle.audit.planning import Chosen, Goal, Planner
 from lifecycle.audit.records import Record, Revision
@@ -149,18 +150,22 @@ class Restore:
     ) -> Preview:
         """What one of the verbs would do now, without doing it.
 
-        Raises ``HistoryError`` when there is nothing of that kind in the log, and ``TypeError``
-        unless exactly one of the verbs is given.
+        Raises ``HistoryError`` when there is nothing of that kind in the log, or a field that was
+        named is in neither the records nor the models; and ``TypeError`` unless exactly one of the
+        verbs is given.
         """
         if sum(verb is not None for verb in (undo, to, undelete)) != 1:
             raise TypeError("preview() takes exactly one of undo=, to= and undelete=")
         chosen = _chosen(fields)
         if undo is not None:
             records = self._records(undo)
+            self._refuse_unknown(fields, records)
             goals = [Goal.undoing(net) for net in reversed(netted(records))]
             return self._preview("undo", records, goals, chosen, force, session)
         if to is not None:
-            return self._preview("to", [to], [self._version(to)], chosen, force, session)
+            version = self._version(to)
+            self._refuse_unknown(fields, [to], version.state or ())
+            return self._preview("to", [to], [version], chosen, force, session)
         assert undelete is not None
         record = self._deletion(*undelete)
         goals = [Goal.undoing(net) for net in netted([record])]
@@ -238,6 +243,23 @@ class Restore:
                 f"{self._names.key(target, identity)}, so it cannot be brought back from it"
             )
         return record
+
+    def _refuse_unknown(
+        self, fields: Fields, records: Sequence[Record], others: Iterable[str] = ()
+    ) -> None:
+        """Raise ``HistoryError`` for a field that neither these records nor their models have."""
+        if fields is None or callable(fields) or not records:
+            return
+        known = {*others, *(name for record in records for name in record.changes.touched())}
+        entities = sorted({record.entity for record in records})
+        for name in sorted(split_path(one)[0] for one in fields):
+            if name not in known:
+                known.update(*map(self._names.fields, entities))
+            if name not in known:
+                raise HistoryError(
+                    f"{' or '.join(entities[:_NAMED])} has no field {name!r}, in these records or "
+                    f"in the model: {instead_of(name, known)}"
+                )
 
     # --- working it out ---
 

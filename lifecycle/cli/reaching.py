@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -101,6 +101,9 @@ class _ByName:
         raise HistoryError(f"{instance!r} is known to its application only")
 
     def entities(self) -> Iterable[str]:
+        return ()
+
+    def fields(self, entity: str) -> Collection[str]:
         return ()
 
     def relation(self, entity: str, name: str) -> Relation:

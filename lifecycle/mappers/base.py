@@ -235,6 +235,10 @@ class Mapper(Protocol):
         """The registered names of every mapped class there is, whether it has been used or not."""
         ...
 
+    def fields(self, entity: str) -> Iterable[str]:
+        """The fields of every mapped class of a name; none where there is no such class."""
+        ...
+
     def relation(self, entity: str, name: str) -> Relation | None:
         """A relationship of a model; ``None`` when no mapped class has the model's name.
 

@@ -19,7 +19,7 @@ from lifecycle.audit.stores.mongo import MongoStore
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.audit.verifying import verify
 from lifecycle.changes import Change, ChangeSet, Operation
-from lifecycle.errors import HeldError
+from lifecycle.errors import HeldError, HistoryError
 from lifecycle.markers import ABSENT, Erased
 from lifecycle.testing.store_contract import NOON, a_revision, an_intent, append
 from tests.settling import settle
@@ -176,12 +176,34 @@ def test_a_dry_run_changes_nothing(store: Any) -> None:
         {"actor": "a", "entity": "E"},
         {"entity": "E", "keys": "17"},
         {"entity": "E", "fields": "name"},
+        {"actor": "a", "fields": ["name"]},
+        {"actor": "a", "keys": ["1"]},
     ],
 )
 def test_an_erasure_without_bounds_is_refused(given: dict[str, Any]) -> None:
     """Nobody erases everything by leaving something out."""
     with pytest.raises(ValueError, match=r"erase|one text"):
         erase(MemoryStore(), **given)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_field_that_no_record_has_is_refused(store: Any, dry_run: bool) -> None:
+    """Before any of those that are right is erased; the model may have more than the records."""
+    sealed(store)
+    before = text_of(store)
+    for which in ({}, {"keys": ["b"]}, {"keys": ["nobody"]}):
+        with pytest.raises(HistoryError, match=r"'phnoe', nor has its model: did you mean phone\?"):
+            erase(store, entity="shop.Order", fields=["name", "phnoe"], dry_run=dry_run, **which)
+    with pytest.raises(HistoryError, match=r"no record of shop.Order has a field 'name.first'"):
+        erase(store, entity="shop.Order", fields=["name.first"], dry_run=dry_run)
+    assert text_of(store) == before
+
+    given = {"entity": "shop.Order", "dry_run": dry_run, "keys": ["c"]}
+    assert erase(store, fields=["fax"], known_fields=["fax", "name"], **given).rows == 0
+    assert erase(store, fields=["phone"], **given).rows == 0, "that object never had it"
+    assert erase(store, entity="shop.Other", fields=["any"], dry_run=dry_run).rows == 0
+    store.intend(an_intent(a_revision(), key="a0", **values(mail="m")))
+    assert erase(store, fields=["mail"], **given).rows == 0, "it is announced"
 
 
 def test_an_altered_value_is_found_after_an_erasure(store: Any) -> None:
@@ -491,6 +513,8 @@ def test_a_person_is_erased_under_every_key_they_had(installed: tuple[Lifecycle,
     state = lifecycle.history.as_of(PrivatePerson, "b@x", exported[-1])
     assert state is not None
     assert isinstance(state["phone"], Erased)
+    with pytest.raises(HistoryError, match=r"'fone', nor has its model: did you mean phone\?"):
+        lifecycle.privacy.erase(PrivatePerson, fields={"fone"})
     assert lifecycle.evidence.verify().intact
     assert lifecycle.privacy.prune(PrivatePerson, keep=1).records == 1
     assert lifecycle.evidence.verify().intact
@@ -506,7 +530,7 @@ def test_what_is_announced_and_not_recorded_yet_is_said(store: Any) -> None:
         ({"entity": "shop.Order", "keys": ["a0"]}, 1),
         ({"entity": "shop.Order", "keys": ["a1"]}, 0),
         ({"entity": "shop.Order", "fields": ["phone"]}, 1),
-        ({"entity": "shop.Order", "fields": ["other"]}, 0),
+        ({"entity": "shop.Order", "fields": ["other"], "known_fields": ["other"]}, 0),
         ({"entity": "shop.Other", "fields": ["phone"]}, 0),
         ({"actor": "zoe"}, 1),
         ({"actor": "ann"}, 0),

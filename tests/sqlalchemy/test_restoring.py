@@ -311,6 +311,21 @@ def test_a_changed_key_is_put_back(shop: Shop) -> None:
     assert list(shop.state()) == [("PutTag", "1")]
 
 
+def test_a_field_that_nothing_has_is_refused(shop: Shop) -> None:
+    """One that the model has and these records did not change is nothing to do."""
+    made = shop.add(shop.vip(id=1, name="Eve", level=1))
+    change = shop.set(shop.vip, 1, nick="n")
+    record = shop.record(change)
+    for verb in ({"undo": change}, {"undo": [record]}, {"to": record}):
+        with pytest.raises(HistoryError, match=r"put.Customer has no field 'nik', .* mean nick\?"):
+            shop.restore.preview(**verb, fields=["nick", "nik"])
+    for field in ("name", "level", "password"):
+        assert not shop.restore.undo(change, fields=[field])
+    assert not shop.restore.to(shop.record(made), fields=["level"])
+    with pytest.raises(HistoryError, match=r"there are .*colour, id, kind"):
+        shop.restore.undo(change, fields=["zzz"])
+
+
 # --- restore to, and undelete ---
 
 

@@ -149,6 +149,12 @@ class MongoengineMapper:
         """The registered names of every document class there is."""
         return (DocumentModel(cls).entity for cls in document_classes())
 
+    def fields(self, entity: str) -> Iterator[str]:
+        """The declared fields of the document classes of a name."""
+        for cls in document_classes():
+            if DocumentModel(cls).entity == entity:
+                yield from cls._fields
+
     def lint(self, engine: Any) -> Iterator[Lint]:
         """Remarks on every document class there is that is to be recorded."""
         wants = self._services.recorder.wants

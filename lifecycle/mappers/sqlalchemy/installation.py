@@ -29,7 +29,7 @@ from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import Model, mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
 from lifecycle.mappers.sqlalchemy.reading import State
-from lifecycle.mappers.sqlalchemy.relating import pointers, relation
+from lifecycle.mappers.sqlalchemy.relating import mappers_named, pointers, relation
 from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
 from lifecycle.mappers.sqlalchemy.sources import SessionSources
@@ -171,6 +171,13 @@ class SQLAlchemyMapper:
     def entities(self) -> Iterator[str]:
         """The registered names of every mapped class there is."""
         return names()
+
+    def fields(self, entity: str) -> Iterator[str]:
+        """The fields and many-to-many collections of the mapped classes of a name."""
+        for mapper in mappers_named(entity):
+            model = self._models.get(mapper.class_)
+            yield from model.names
+            yield from (one.name for one in model.many_to_many)
 
     def lint(self, engine: Any) -> Iterator[Lint]:
         """Remarks on every mapped class that is to be recorded."""
