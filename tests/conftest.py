@@ -70,7 +70,7 @@ def pytest_runtest_teardown(
             pass
         refuse_equal_names()
         for one in gc.get_objects():
-            if isinstance(one, Lifecycle):
+            if type(one) is Lifecycle:  # isinstance asks proxies of what is gone
                 installed = [into for mapper in one._mappers.values() for into in mapper._installed]
                 assert not installed, f"tests of {item.path.name} leave {one} in {installed}"
     return result
