@@ -37,21 +37,31 @@ class Activity:
         self._counted: dict[date, tuple[Day, datetime]] = {}
 
     def days(self, store: AuditStore, now: datetime) -> list[Day]:
-        """The last days, oldest first. Asks the store for those that are not counted yet."""
+        """The last days, oldest first. One question, for those that are not counted yet."""
         today = now.astimezone(UTC).date()
         days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
         with self._lock:
             known = {day: self._counted[day] for day in days if day in self._counted}
-        for day in days:
-            begin = datetime.combine(day, time.min, UTC)
-            end = begin + timedelta(days=1)
-            if day in known and (known[day][1] > end + _LATE or now - known[day][1] < _FRESH):
-                continue
-            count = store.count_at_most(Query(since=begin, until=end), MOST)
+        missing = [day for day in days if not self._is_known(known.get(day), now)]
+        counts = store.counts_at_most(list(map(_of_day, missing)), MOST) if missing else []
+        for day, count in zip(missing, counts, strict=True):
             known[day] = Day(day, count), now
         with self._lock:
             self._counted = known
         return [known[day][0] for day in days]
+
+    def _is_known(self, counted: tuple[Day, datetime] | None, now: datetime) -> bool:
+        """Whether a day need not be counted again: it was over by then, or that was just now."""
+        if counted is None:
+            return False
+        day, at = counted
+        over = datetime.combine(day.day, time.min, UTC) + timedelta(days=1) + _LATE
+        return at > over or now - at < _FRESH
+
+
+def _of_day(day: date) -> Query:
+    begin = datetime.combine(day, time.min, UTC)
+    return Query(since=begin, until=begin + timedelta(days=1))
 
 
 _WIDTH: Final = 12

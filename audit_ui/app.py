@@ -18,6 +18,7 @@ from audit_ui.languages import Spoken
 from audit_ui.mount import BelowMount
 from audit_ui.origins import checked_origins
 from audit_ui.reader import actor_of
+from audit_ui.referring import Models
 from audit_ui.restoring import Restorer
 from audit_ui.routes import Pages
 from audit_ui.search import parse
@@ -110,7 +111,7 @@ def create_app(
         restorer=_restorer(lifecycle, limited, require_reason) if restore else None,
         trusted_origins=checked_origins(trusted_origins),
         ledger=getattr(limited, "ledger", None),
-        pointers=getattr(lifecycle, "pointers", None),
+        models=_models(lifecycle),
     )
     app = Starlette(
         routes=Pages(site, gate, Viewings() if record_views else None).routes(),
@@ -133,6 +134,12 @@ def _restorer(source: Any, store: AuditStore, needs_reason: bool) -> Restorer | 
         entities=entities,
         needs_reason=needs_reason,
     )
+
+
+def _models(source: Any) -> Models | None:
+    """What knows where objects point to; a store alone does not."""
+    models: Models | None = source if hasattr(source, "pointers") else None
+    return models
 
 
 def _read(views: Mapping[str, str]) -> dict[str, Filters]:

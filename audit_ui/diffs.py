@@ -6,13 +6,14 @@ Pure functions over `lifecycle.changes`; no markup.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 from typing import Any, Final, TypeAlias
 
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.myers import common_head
+from audit_ui.referring import Leading, Leads, Target, leads_nowhere
 from audit_ui.text import shortened
 from audit_ui.values import Kind, Shown, shown, worded
 from audit_ui.wording import (
@@ -63,6 +64,8 @@ class Side:
     fragments: tuple[Fragment, ...]
     note: str = ""
     elements: tuple[Side, ...] = ()
+    target: Target | None = None
+    """What the value refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,27 @@ class Table:
     rows_left_out: int = 0
     cut: bool = False
 
+    def targets(self) -> Iterator[Target]:
+        """What its values refer to."""
+        for row in self.rows:
+            for side in (row.before, row.after):
+                for one in (side, *side.elements) if side is not None else ():
+                    if one.target is not None:
+                        yield one.target
+
 
 _Edit: TypeAlias = "tuple[tuple[str, ...], Change | SetEdit]"
 
 
-def table(changes: ChangeSet, *, full: bool = False) -> Table:
+def table(changes: ChangeSet, *, full: bool = False, leading: Leading | None = None) -> Table:
     """Every change of a changeset as rows; the first of them, and of long values, unless full."""
+    leads = leads_nowhere if leading is None else leading(changes)
     edits = chain.from_iterable(
         edits_of(tuple(split_path(path)), delta) for path, delta in changes.items()
     )
     chosen = list(edits if full else islice(edits, ROWS))
     left_out = sum(1 for _ in edits)
-    rows = [_row(path, edit, changes.operation, full) for path, edit in chosen]
+    rows = [_led(_row(path, edit, changes.operation, full), edit, leads) for path, edit in chosen]
     return Table(
         rows=tuple(rows if full else map(_cut, rows)),
         has_before=changes.operation is not Operation.INSERT,
@@ -111,18 +123,18 @@ def table(changes: ChangeSet, *, full: bool = False) -> Table:
     )
 
 
-def cell(value: Any, *, full: bool = False) -> Side:
+def cell(value: Any, *, full: bool = False, target: Target | None = None) -> Side:
     """One value by itself; a long one is cut unless full."""
-    side = _side(shown(value), "same")
-    return side if full else Side(side.kind, _cut_fragments(side.fragments), side.note)
+    side = replace(_side(shown(value), "same"), target=target)
+    return side if full else replace(side, fragments=_cut_fragments(side.fragments))
 
 
-def state_table(state: Mapping[str, Any], *, full: bool = False) -> Table:
+def state_table(
+    state: Mapping[str, Any], *, full: bool = False, leading: Leading | None = None
+) -> Table:
     """A state as rows of one column."""
-    return table(
-        ChangeSet({name: Change(ABSENT, value) for name, value in state.items()}, Operation.INSERT),
-        full=full,
-    )
+    changes = {name: Change(ABSENT, value) for name, value in state.items()}
+    return table(ChangeSet(changes, Operation.INSERT), full=full, leading=leading)
 
 
 # --- edits: every delta as changes at paths -------------------------------------------------
@@ -170,9 +182,40 @@ def _row(path: tuple[str, ...], edit: Change | SetEdit, operation: Operation, fu
 
 
 def _elements(elements: Iterable[Any], mark: Mark) -> Side | None:
-    sides = [_side(shown(element), mark) for element in elements]
-    sides.sort(key=lambda side: side.fragments[0].text)
+    sides = [_side(shown(element), mark) for element in _sorted(elements)]
     return Side("structure", (), elements=tuple(sides)) if sides else None
+
+
+def _sorted(elements: Iterable[Any]) -> list[Any]:
+    return sorted(elements, key=lambda element: worded(shown(element)))
+
+
+def _led(row: Row, edit: Change | SetEdit, leads: Leads) -> Row:
+    """A row with what its values refer to."""
+    if isinstance(edit, SetEdit):
+        return replace(
+            row,
+            before=_led_elements(row, row.before, edit.removed, leads, later=False),
+            after=_led_elements(row, row.after, edit.added, leads, later=True),
+        )
+    before, after = row.before, row.after
+    if before is not None:
+        before = replace(before, target=leads(row.path, edit.old, False))
+    if after is not None:
+        after = replace(after, target=leads(row.path, edit.new, True))
+    return replace(row, before=before, after=after)
+
+
+def _led_elements(
+    row: Row, side: Side | None, elements: Iterable[Any], leads: Leads, *, later: bool
+) -> Side | None:
+    if side is None:
+        return None
+    pairs = zip(side.elements, _sorted(elements), strict=True)
+    return replace(
+        side,
+        elements=tuple(replace(one, target=leads(row.path, value, later)) for one, value in pairs),
+    )
 
 
 def _compared(path: tuple[str, ...], change: Change, full: bool) -> Row:
@@ -251,7 +294,7 @@ def _cut_side(side: Side | None) -> Side | None:
     if len(elements) > ELEMENTS:
         more = Fragment("gap", _("… %(number)s more", number=number(len(elements) - ELEMENTS)))
         elements = (*elements[:ELEMENTS], Side("plain", (more,)))
-    return Side(side.kind, _cut_fragments(side.fragments), side.note, elements)
+    return replace(side, fragments=_cut_fragments(side.fragments), elements=elements)
 
 
 def _cut_fragments(fragments: tuple[Fragment, ...]) -> tuple[Fragment, ...]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from audit_ui.filters import Sieve
 from audit_ui.places import Cursor
 from lifecycle.audit.records import Position, Record
-from lifecycle.audit.store import AuditStore, Page, Query
+from lifecycle.audit.store import Asked, AuditStore, Page, Query
 from lifecycle.changes import ChangeSet, Delta, Operation, split_path
 from lifecycle.errors import ConflictError
 from lifecycle.markers import UNKNOWN
@@ -22,6 +22,7 @@ __all__ = [
     "State",
     "around",
     "lineage",
+    "neighbours",
     "newest_first",
     "oldest_first",
     "searched",
@@ -112,48 +113,37 @@ def oldest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) ->
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """A record, others of its revision, and the changes of the same object beside it.
-
-    ``next_asked`` is false when finding the record took the question about the next change.
-    """
+    """A record, and others of its revision."""
 
     record: Record
     siblings: tuple[Record, ...]
     more_siblings: bool
-    previous: Record | None
-    next: Record | None
-    next_asked: bool
 
 
 def around(store: AuditStore, revision: UUID, n: int, limit: int) -> Around | None:
-    """A record by its id with its neighbours, ``None`` when there is none. Three questions."""
+    """A record by its id, ``None`` when there is none. One question, or two in a large revision."""
     whole = Query(revision=revision)
     first = store.page(whole, limit=limit, newest_first=False)
     record = _numbered(first, n)
-    near = record is not None or first.next is None
-    if not near:
+    if record is None and first.next is not None:
         just_before = Position(first.records[0].position.seq, n - 1)
         record = _numbered(store.page(whole, after=just_before, limit=1, newest_first=False), n)
     if record is None:
         return None
-    return Around(
-        record=record,
-        siblings=tuple(sibling for sibling in first if sibling.n != n),
-        more_siblings=first.next is not None,
-        previous=_neighbour(store, record, record.former_key or record.key, newest_first=True),
-        next=_neighbour(store, record, record.key, newest_first=False) if near else None,
-        next_asked=near,
-    )
+    siblings = tuple(sibling for sibling in first if sibling.n != n)
+    return Around(record, siblings, more_siblings=first.next is not None)
+
+
+def neighbours(record: Record) -> tuple[Asked, Asked]:
+    """How to ask for the changes of the same object before a record and after it."""
+    entity, key = record.entity, record.key
+    before = Query(entity=entity, key=record.former_key or key)
+    after = Query(entity=entity, key=key)
+    return Asked(before, record.position), Asked(after, record.position, newest_first=False)
 
 
 def _numbered(page: Page, n: int) -> Record | None:
     return next((record for record in page if record.n == n), None)
-
-
-def _neighbour(store: AuditStore, record: Record, key: str, *, newest_first: bool) -> Record | None:
-    query = Query(entity=record.entity, key=key)
-    page = store.page(query, after=record.position, limit=1, newest_first=newest_first)
-    return page.records[0] if page.records else None
 
 
 def version_of(store: AuditStore, query: Query, revision: UUID, n: int) -> Record | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from itertools import takewhile
+from functools import cache, partial
+from itertools import chain, islice, takewhile
 from json import dumps
 from typing import Any, Final
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from audit_ui.languages import current, gettext, ngettext, number, told
 from audit_ui.links import JSON, Links
 from audit_ui.places import mentioned
 from audit_ui.reader import Reader, actor_of
+from audit_ui.referring import MOST, Leading, Models, Target, asked_for, leads, named
 from audit_ui.restoring import Restorer
 from audit_ui.text import breakable, long_day, one_line, shortened, span, typed, visible
 from lifecycle.audit.ledger import Ledger
@@ -33,7 +34,6 @@ from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import join_path
 from lifecycle.coverage import Coverage
-from lifecycle.relations import Pointer
 
 __all__ = ["Site"]
 
@@ -119,6 +119,9 @@ def _json_link(request: Request) -> str:
     return f"./{quote(last, safe=':,@~')}{JSON}{'?' * bool(query)}{query}"
 
 
+_NOW: Final = 2**62  # a revision that no store comes to
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The pages of one store; ``unhurried`` is the store without a limit, for what takes long."""
@@ -136,7 +139,7 @@ class Site:
     restorer: Restorer | None = None
     trusted_origins: frozenset[str] = frozenset()
     ledger: Ledger | None = None
-    pointers: Callable[[str], Sequence[Pointer]] | None = None
+    models: Models | None = None
 
     def is_json(self, request: Request) -> bool:
         """Whether the page was asked for by a program."""
@@ -165,6 +168,34 @@ class Site:
         subject = Subject(page="undo", revision=str(records[0].revision.id))
         return self.reader(request).may("restore", subject)
 
+    def leading(
+        self, entity: str, before: Record | None = None, after: Record | None = None
+    ) -> Leading | None:
+        """What values of an entity refer to, as of two records; ``None`` where that is unknown.
+
+        No record stands for now.
+        """
+        if self.models is None:
+            return None
+        first, last = (_NOW if one is None else one.position.seq for one in (before, after))
+        return partial(leads, self.models, entity, first, last)
+
+    def targets(self, request: Request, *found: Iterable[Target]) -> list[Target]:
+        """Of some targets the first that the reader may see, none twice."""
+        reader = self.reader(request)
+        seen = (
+            one
+            for one in dict.fromkeys(chain.from_iterable(found))
+            if reader.may("view", Subject(page="object", entity=one.entity, key=one.key))
+        )
+        return list(islice(seen, MOST))
+
+    def names(self, targets: Sequence[Target]) -> dict[Target, str]:
+        """What targets called themselves. One question."""
+        if not targets:
+            return {}
+        return named(targets, self.store.glimpses([asked_for(one) for one in targets]))
+
     def links(self, request: Request) -> Links:
         """Links relative to the page asked for."""
         digests = {name: asset.digest for name, asset in ASSETS.items()}
@@ -186,6 +217,7 @@ class Site:
                 "site": self,
                 "links": self.links(request),
                 "params": request.query_params,
+                "names": {},
                 "json_link": _json_link(request) if json else "",
                 **data,
             }

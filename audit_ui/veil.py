@@ -24,7 +24,16 @@ def veiled(store: AuditStore, may_see: MaySee) -> AuditStore:
 
 class _Veiled:
     _ASKED: Final = frozenset(
-        {"append", "check", "count_at_most", "entities", "revision", "revision_at"}
+        {
+            "append",
+            "check",
+            "count_at_most",
+            "counts_at_most",
+            "entities",
+            "glimpses",
+            "revision",
+            "revision_at",
+        }
     )
     """What holds no values of fields; what is not named here cannot be asked."""
 

@@ -439,11 +439,15 @@ class Lifecycle:
             f"no model of this process is called {entity!r}, so where {name!r} led to is not known"
         )
 
-    def pointers(self, entity: str) -> list[Pointer]:
-        """How objects of any model point to those of one, by foreign keys and references."""
-        found = [one for mapper in self._adapters() for one in mapper.pointers(entity)]
+    def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Pointer]:
+        """How objects point to others, by foreign keys and references.
+
+        To those of a model, given by its registered name, from those of another, ``source``, or
+        from and to any.
+        """
+        found = [one for mapper in self._adapters() for one in mapper.pointers(entity, source)]
         known = {(one.source, one.fields) for one in found}
-        referring = self.references.pointers(entity, self._entity_or_none, self.key)
+        referring = self.references.pointers(entity, source, self._entity_or_none, self.key)
         return [*found, *(one for one in referring if (one.source, one.fields) not in known)]
 
     def _entity_or_none(self, cls: type) -> str | None:

@@ -30,11 +30,12 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """How objects of ``source`` point to those of another model, in the terms of the log.
+    """How objects of ``source`` point to those of ``target``, in the terms of the log.
 
     ``keys`` tells from the values of ``fields`` which ones.
     """
 
     source: str
+    target: str
     fields: tuple[str, ...]
     keys: Callable[[Values], Iterable[str]]

@@ -13,11 +13,12 @@ from audit_ui.errors import Mistake
 from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text
 from audit_ui.reading import lineage, newest_first
+from audit_ui.referring import Target
 from audit_ui.site import Site
-from lifecycle.audit.fields import field_values
+from lifecycle.audit.fields import FieldValue, field_values
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
-from lifecycle.changes import Change, Operation, split_path
+from lifecycle.changes import Change, ChangeSet, Operation, split_path
 from lifecycle.codec import encode
 from lifecycle.markers import ABSENT
 
@@ -53,6 +54,9 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
             _("Choose a field on the page of the object."),
         )
     last = line.records[-1]
+    full = request.query_params.get("full") == "1"
+    told = [(one, _target(site, entity, field, one)) for one in values]
+    targets = site.targets(request, (to for _, to in told if to is not None)) if line.calls else []
     return site.render(
         request,
         "field.html",
@@ -77,8 +81,9 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
         key=key,
         field=field,
         label=known.records[0].label,
-        values=[(one, cell(one.value, full=_full(request))) for one in values],
-        before=_before(records, field, _full(request)),
+        values=[(one, cell(one.value, full=full, target=target)) for one, target in told],
+        names=site.names(targets),
+        before=_before(records, field, full),
         may_undo=site.may_undo(request, known.records[0]),
         whole=split_path(field)[0],
         newer=known.newer,
@@ -88,8 +93,13 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
     )
 
 
-def _full(request: Request) -> bool:
-    return request.query_params.get("full") == "1"
+def _target(site: Site, entity: str, field: str, one: FieldValue) -> Target | None:
+    """What a value of the field refers to."""
+    leading = site.leading(entity, one.record, one.record)
+    path = tuple(split_path(field))
+    if leading is None or isinstance(one.value, frozenset):
+        return None
+    return leading(ChangeSet({path[0]: Change(ABSENT, one.value)}))(path, one.value, True)
 
 
 def _with_statements(site: Site, entity: str, records: Sequence[Record]) -> list[Record]:

@@ -20,6 +20,7 @@ from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text, read_record_id
 from audit_ui.raw import plain, plain_changes
 from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
+from audit_ui.referring import Target
 from audit_ui.site import Site
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
@@ -54,7 +55,17 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
     state = state_at(line.records[chosen_at:])
     start = max(0, chosen_at - LIMIT // 2) if chosen_at >= LIMIT else 0
     timeline = line.records[start : start + LIMIT]
-    siblings = _siblings(site, selected) if line.calls else []
+    first, last = (selected, selected)
+    if comparison is not None:
+        first, last = comparison.older, comparison.newer
+    shown = table(changes, full=full, leading=site.leading(entity, first, last))
+    leading = site.leading(entity, selected, selected)
+    shown_state = state_table(state.values, full=full, leading=leading)
+    calls, targets = line.calls, list[Target]()
+    if calls:
+        targets = site.targets(request, shown.targets(), shown_state.targets())
+        calls -= bool(targets)
+    siblings = _siblings(site, selected) if calls else []
     return site.render(
         request,
         "object.html",
@@ -73,7 +84,8 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
         key=key,
         standing=_standing(known),
         selected=selected,
-        table=table(changes, full=full),
+        table=shown,
+        names=site.names(targets),
         comparison=comparison,
         against=against if comparison else "prev",
         siblings=siblings[:SIBLINGS],
@@ -83,7 +95,7 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
         counted_from=_just_after(known.records[0].position),
         is_newest=known.newer is None,
         state=state,
-        state_table=state_table(state.values, full=full),
+        state_table=shown_state,
         days=_days(timeline, selected),
         timeline=timeline,
         last=timeline[-1],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,7 +10,8 @@ from audit_ui.errors import Mistake
 from audit_ui.languages import gettext as _
 from audit_ui.places import read_record_id
 from audit_ui.raw import plain, raw_json
-from audit_ui.reading import around
+from audit_ui.reading import around, neighbours
+from audit_ui.referring import asked_for, named
 from audit_ui.site import Site
 
 __all__ = ["record_page"]
@@ -34,17 +33,26 @@ def record_page(site: Site, request: Request, record: str) -> Response:
             ),
         )
     full = request.query_params.get("full") == "1"
-    data: dict[str, Any] = {"record": found.record, "around": found, "full": full}
+    leading = site.leading(found.record.entity, found.record, found.record)
+    shown = table(found.record.changes, full=full, leading=leading)
+    targets = site.targets(request, shown.targets())
+    asked = (*neighbours(found.record), *map(asked_for, targets))
+    previous, following, *glimpses = site.store.glimpses(asked)
     return site.render(
         request,
         "record.html",
         json=lambda: {
             "record": plain(found.record),
-            "previous": found.previous and found.previous.id,
-            "next": found.next and found.next.id,
+            "previous": previous and previous.id,
+            "next": following and following.id,
         },
-        table=table(found.record.changes, full=full),
+        record=found.record,
+        around=found,
+        previous=previous,
+        following=following,
+        full=full,
+        table=shown,
+        names=named(targets, glimpses),
         raw=raw_json(found.record),
         may_undo=site.may_undo(request, found.record),
-        **data,
     )

@@ -48,14 +48,14 @@ def related_page(site: Site, request: Request, entity: str, key: str) -> Respons
     Known are those that a change among the ones looked at brought here or took away. One question
     for each entity.
     """
-    if site.pointers is None:
+    if site.models is None:
         raise Mistake(
             404,
             _("These pages know the store only"),
             _("What points where knows the application: give create_app the Lifecycle itself."),
         )
     by_source: dict[str, list[Pointer]] = {}
-    for pointer in site.pointers(entity):
+    for pointer in site.models.pointers(entity):
         by_source.setdefault(pointer.source, []).append(pointer)
     sources = sorted(by_source)
     chosen = request.query_params.get("of")

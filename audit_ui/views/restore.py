@@ -269,6 +269,13 @@ def _shown(
     form: Form | None = None,
     notice: _Notice | None = None,
 ) -> Response:
+    tables = {
+        one.name: table(one.changes, leading=site.leading(item.entity))
+        for item in plan.items
+        for one in item.choices
+        if len(one.fields) == 1
+    }
+    targets = site.targets(request, *(one.targets() for one in tables.values()))
     taken = plan.defaults(request.query_params.get("field", ""))
     if form is not None and form.token == plan.token:
         taken = form.taken
@@ -284,7 +291,8 @@ def _shown(
         reason="" if form is None else form.reason,
         notice=notice,
         needs_reason=_restorer(site).needs_reason,
-        table=table,
+        shown_fields=tables,
+        names=site.names(targets),
     )
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
 from lifecycle.changes import Operation
 
-__all__ = ["AuditStore", "Entry", "Feed", "Limited", "Page", "Query"]
+__all__ = ["Asked", "AuditStore", "Entry", "Feed", "Glimpse", "Limited", "Page", "Query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,39 @@ class Page:
         return len(self.records)
 
 
+class Asked(NamedTuple):
+    """One record that is wanted: the first that a query finds after a position, in that order."""
+
+    query: Query
+    after: Position | None = None
+    newest_first: bool = True
+
+
+class Glimpse(NamedTuple):
+    """A record without its changes: enough to name it, and to lead to it."""
+
+    revision: UUID
+    seq: int
+    n: int
+    at: datetime
+    key: str
+    operation: Operation
+    label: str | None
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return f"{self.revision}.{self.n}"
+
+    @classmethod
+    def of(cls, record: Record) -> Glimpse:
+        """That of a stored record."""
+        seq, n = record.position
+        return cls(
+            record.revision.id, seq, n, record.at, record.key, record.operation, record.label
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """The next records of the feed, and the position to go on after.
@@ -137,6 +170,13 @@ class AuditStore(Protocol):
         """At most ``limit`` matching records that come after position ``after`` in that order."""
         ...
 
+    def glimpses(self, asked: Sequence[Asked]) -> list[Glimpse | None]:
+        """The record that each asks for, in that order, ``None`` where there is none.
+
+        In one statement where the database has such. Queries by time are not for this.
+        """
+        ...
+
     def scan(self, query: Query) -> Iterator[Record]:
         """Every matching record, oldest first, streamed in flat memory."""
         ...
@@ -156,6 +196,10 @@ class AuditStore(Protocol):
 
     def count_at_most(self, query: Query, n: int) -> int:
         """How many records match, counting no further than ``n``."""
+        ...
+
+    def counts_at_most(self, queries: Sequence[Query], n: int) -> list[int]:
+        """The same of several queries, in one statement where the database has such."""
         ...
 
     def revision(self, id: UUID) -> Revision | None:

@@ -246,8 +246,8 @@ class Mapper(Protocol):
         """
         ...
 
-    def pointers(self, entity: str) -> Iterator[Pointer]:
-        """How objects of any model point to those of one, each way once."""
+    def pointers(self, entity: str | None, source: str | None) -> Iterator[Pointer]:
+        """How objects point to others, each way once: to those of an entity, those of a source."""
         ...
 
     def lint(self, engine: Any) -> Iterator[Lint]:

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from lifecycle.audit.format import load
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import AuditStore, Feed, Query
+from lifecycle.audit.store import Asked, AuditStore, Feed, Glimpse, Query
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.errors import StoreError
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
@@ -552,6 +552,47 @@ class AuditStoreContract:
                 min(n, there) for n in range(5)
             ]
         assert store.count_at_most(Query(actor="eve"), 5) == 0
+
+    def test_several_counts_are_those_of_each(self, store: AuditStore) -> None:
+        """Each up to the limit, in the order of their queries."""
+        append(store, a_revision(actor="ann"), {}, {"key": "2", "former_key": "1"}, {"key": "2"})
+        queries = [Query(entity="shop.Order", key="1"), Query(actor="eve"), Query(), Query()]
+
+        for n in range(4):
+            singly = [store.count_at_most(query, n) for query in queries]
+            assert store.counts_at_most(queries, n) == singly
+        assert store.counts_at_most([], 5) == []
+
+    def test_glimpses_are_the_first_records_of_pages(self, store: AuditStore) -> None:
+        """Each of its own query and position, in its own order; nothing where there is none."""
+        first = append(store, a_revision(), {"label": "one"}, {"key": "2", "former_key": "1"})
+        second = append(store, a_revision(actor="eve"), {"key": "2", "label": None}, {"key": "3"})
+        entity, there = "shop.Order", [record.position for record in (*first, *second)]
+        asked = [
+            Asked(Query(entity=entity, key="2")),
+            Asked(Query(entity=entity, key="1")),
+            Asked(Query(entity=entity, key="1"), newest_first=False),
+            Asked(Query(entity=entity, key="2"), after=there[2]),
+            Asked(Query(entity=entity, key="2"), after=there[1], newest_first=False),
+            Asked(Query(entity=entity, key="2", upto=there[1])),
+            Asked(Query(entity=entity, key="none")),
+            Asked(Query(entity="none", key="2")),
+            Asked(Query()),
+            Asked(Query(), newest_first=False),
+            Asked(Query(actor="eve"), newest_first=False),
+            Asked(Query(), after=there[3], newest_first=False),
+        ]
+
+        found = store.glimpses(asked)
+        pages = [
+            store.page(one.query, after=one.after, limit=1, newest_first=one.newest_first)
+            for one in asked
+        ]
+        expected = [Glimpse.of(page.records[0]) if page.records else None for page in pages]
+        assert found == expected
+        assert found[0] is not None
+        assert (found[0].id, found[0].label) == (second[0].id, None)
+        assert store.glimpses([]) == []
 
 
 def _fed(

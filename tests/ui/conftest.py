@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,16 @@ from starlette.testclient import TestClient
 
 import audit_ui
 from lifecycle.audit.records import Record, Revision
+from lifecycle.audit.store import Query
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.changes import ABSENT, Change, ChangeSet, Delta, Operation
 
 START = datetime(2026, 3, 1, 9, 0, 0, tzinfo=UTC)
+
+
+_QUESTIONS = frozenset(
+    ("page", "glimpses", "scan", "count_at_most", "counts_at_most", "revision", "revision_at")
+) | {"entities"}
 
 
 class AskedStore(MemoryStore):
@@ -24,11 +30,17 @@ class AskedStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+        self.counted: list[int] = []
+        """Of how many queries at once."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("page", "scan", "count_at_most", "revision", "revision_at", "entities"):
+        if name in _QUESTIONS:
             self.asked.append(name)
         return super().__getattribute__(name)
+
+    def counts_at_most(self, queries: Sequence[Query], n: int) -> list[int]:
+        self.counted.append(len(queries))
+        return super().counts_at_most(queries, n)
 
 
 class Log:

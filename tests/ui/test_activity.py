@@ -28,11 +28,11 @@ def test_each_day_is_counted_once_when_it_is_over(log: Log) -> None:
     tomorrow = START + timedelta(days=1)
     days = activity.days(log.store, tomorrow)
     assert [day.count for day in days[-3:]] == [0, 5, 0]
-    assert log.store.asked.count("count_at_most") == DAYS
-    for later, asked in ((30, 0), (70, 1)):
-        log.store.asked.clear()
+    assert log.store.counted == [DAYS]
+    for later, asked in ((30, []), (70, [1])):
+        log.store.counted.clear()
         activity.days(log.store, tomorrow + timedelta(seconds=later))
-        assert log.store.asked.count("count_at_most") == asked
+        assert log.store.counted == asked
 
 
 def test_the_strip_is_an_image_without_style_or_script(log: Log, browse: Browse) -> None:

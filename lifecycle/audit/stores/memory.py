@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lifecycle.audit.format import dump
 from lifecycle.audit.intents import Intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import Entry, Feed, Page, Query
+from lifecycle.audit.store import Asked, Entry, Feed, Glimpse, Page, Query
 from lifecycle.audit.stores.memory_ledger import Evidence, MemoryLedger
 from lifecycle.audit.stores.numbering import refuse_twins
 
@@ -83,9 +83,7 @@ class MemoryStore:
     ) -> Page:
         if limit < 1:
             raise ValueError(f"a page of {limit} records is none; limit must be at least 1")
-        candidates = self._newest_first(after) if newest_first else self._oldest_first(after)
-        matching = (record for record in candidates if query.matches(record))
-        found = tuple(islice(matching, limit + 1))
+        found = tuple(islice(self._matching(query, after, newest_first), limit + 1))
         more = len(found) > limit
         return Page(found[:limit], found[limit - 1].position if more else None)
 
@@ -98,6 +96,19 @@ class MemoryStore:
         with self._lock:
             start = None if after is None else bisect_right(self._records, after, key=_POSITION)
             return self._records[start:]
+
+    def glimpses(self, asked: Sequence[Asked]) -> list[Glimpse | None]:
+        return [self._glimpse(*one) for one in asked]
+
+    def _glimpse(self, query: Query, after: Position | None, newest_first: bool) -> Glimpse | None:
+        found = next(self._matching(query, after, newest_first), None)
+        return None if found is None else Glimpse.of(found)
+
+    def _matching(
+        self, query: Query, after: Position | None, newest_first: bool
+    ) -> Iterator[Record]:
+        candidates = self._newest_first(after) if newest_first else self._oldest_first(after)
+        return (record for record in candidates if query.matches(record))
 
     def scan(self, query: Query) -> Iterator[Record]:
         return (record for record in self._oldest_first() if query.matches(record))
@@ -113,6 +124,9 @@ class MemoryStore:
 
     def count_at_most(self, query: Query, n: int) -> int:
         return sum(1 for _ in islice(self.scan(query), n))
+
+    def counts_at_most(self, queries: Sequence[Query], n: int) -> list[int]:
+        return [self.count_at_most(query, n) for query in queries]
 
     def revision(self, id: UUID) -> Revision | None:
         with self._lock:

@@ -72,27 +72,30 @@ class References:
 
     def pointers(
         self,
-        entity: str,
+        entity: str | None,
+        source: str | None,
         entity_of: Callable[[type], str | None],
         key: Callable[[type, Any], str],
     ) -> Iterator[Pointer]:
-        """How references lead to the objects of a model, in the terms of the log, each once.
+        """How references lead to objects, in the terms of the log, each once.
 
-        ``entity_of`` tells the name of a class, ``None`` for one that is not mapped, and ``key``
-        the text of an identity.
+        To those of an entity, from those of a source, or any. ``entity_of`` tells the name of a
+        class, ``None`` for one that is not mapped, and ``key`` the text of an identity.
         """
         told: set[tuple[str, tuple[str, ...]]] = set()
         for cls in (one for owner in declared() for one in _with_heirs(owner)):
-            source = entity_of(cls)
-            if source is None:
+            own = entity_of(cls)
+            if own is None or source not in (None, own):
                 continue
             for one in references_of(cls).values():
                 if not isinstance(one, ReferenceOne) or not _is_known(one):
                     continue
-                if entity_of(one.target) == entity and (source, one.fields) not in told:
-                    told.add((source, one.fields))
-                    keys = partial(_keys, one.target, one.fields, key)
-                    yield Pointer(source=source, fields=one.fields, keys=keys)
+                target = entity_of(one.target)
+                if target is None or entity not in (None, target) or (own, one.fields) in told:
+                    continue
+                told.add((own, one.fields))
+                keys = partial(_keys, one.target, one.fields, key)
+                yield Pointer(source=own, target=target, fields=one.fields, keys=keys)
 
     def hooks_for(self, cls: type) -> list[Hook]:
         """What is to run at the moments of a class, or of whole flushes for ``object``."""

@@ -176,9 +176,9 @@ class MongoengineMapper:
                 return relation(self._models, cls, entity, name)
         return None
 
-    def pointers(self, entity: str) -> Iterator[Pointer]:
-        """The references of document classes to a class's documents."""
-        return pointers(self._models, entity)
+    def pointers(self, entity: str | None, source: str | None) -> Iterator[Pointer]:
+        """The references of document classes to documents."""
+        return pointers(self._models, entity, source)
 
     def listening(
         self, alias: str, token: str | None, until_idle: bool

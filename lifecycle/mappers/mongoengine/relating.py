@@ -49,23 +49,28 @@ def relation(models: DocumentModels, root: Any, entity: str, name: str) -> Relat
     return Relation(target=target.entity, fields=(name,), keys=keys)
 
 
-def pointers(models: DocumentModels, entity: str) -> Iterator[Pointer]:
-    """The reference fields of document classes to the documents of one, each once."""
+def pointers(models: DocumentModels, entity: str | None, source: str | None) -> Iterator[Pointer]:
+    """The reference fields of document classes to the documents of others, each once."""
     told: set[tuple[str, str]] = set()
     cls: Any
     for cls in filter(is_concrete, all_subclasses(Document)):
-        source = models.get(cls).entity
-        for name, field in cls._fields.items():
+        own = models.get(cls).entity
+        for name, field in cls._fields.items() if source in (None, own) else ():
             reference = _reference(field)
-            if reference is None or (source, name) in told:
+            if reference is None or (own, name) in told:
                 continue
             try:
                 target = models.get(reference.document_type)
             except NotRegistered:  # a class that is not there yet has no history either
                 continue
-            if target.entity == entity:
-                told.add((source, name))
-                yield Pointer(source=source, fields=(name,), keys=partial(_keys, target, name))
+            if entity in (None, target.entity):
+                told.add((own, name))
+                yield Pointer(
+                    source=own,
+                    target=target.entity,
+                    fields=(name,),
+                    keys=partial(_keys, target, name),
+                )
 
 
 def _keys(target: DocumentModel, name: str, values: Values) -> Iterator[str]:

@@ -205,9 +205,9 @@ class SQLAlchemyMapper:
         """A relationship of a model; ``None`` when no mapped class has the model's name."""
         return relation(self._models, entity, name, self._dialect)
 
-    def pointers(self, entity: str) -> Iterator[Pointer]:
-        """The foreign keys of mapped tables to a model's objects."""
-        return pointers(self._models, entity, self._dialect)
+    def pointers(self, entity: str | None, source: str | None) -> Iterator[Pointer]:
+        """The foreign keys of mapped tables to objects of models."""
+        return pointers(self._models, entity, source, self._dialect)
 
     @contextmanager
     def site(self, session: Any) -> Iterator[Site]:

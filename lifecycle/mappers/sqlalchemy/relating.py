@@ -75,24 +75,36 @@ def relation(models: Models, entity: str, name: str, dialect: Dialect) -> Relati
     )
 
 
-def pointers(models: Models, entity: str, dialect: Dialect) -> Iterator[Pointer]:
-    """The foreign keys of mapped tables to the key of a model's objects, each once."""
-    targets = mappers_named(entity)
-    told: set[tuple[str, tuple[str, ...]]] = set()
-    for mapper in configured_mappers() if targets else ():
-        if not isinstance(mapper.local_table, Table):
+def pointers(
+    models: Models, entity: str | None, source: str | None, dialect: Dialect
+) -> Iterator[Pointer]:
+    """The foreign keys of mapped tables to the key of a model's objects, each once.
+
+    Of one model's objects, or of any; in those of one model, or in any.
+    """
+    configure_mappers()
+    every = list(configured_mappers())
+    targets = every if entity is None else mappers_named(entity)
+    told: set[tuple[str, str, tuple[str, ...]]] = set()
+    for mapper in every if source is None else mappers_named(source):
+        if not targets or not isinstance(mapper.local_table, Table):
             continue
-        source = models.get(mapper.class_)
+        own = models.get(mapper.class_)
         for constraint in sorted(mapper.local_table.foreign_key_constraints, key=str):
-            fields = _pointing(mapper, constraint, targets, models)
-            joins = source.entity == entity and fields == tuple(source.identity)
-            if fields is None or joins or (source.entity, fields) in told:
+            reached = [one for one in targets if constraint.referred_table in one.tables]
+            found = _pointing(mapper, constraint, reached, models)
+            if found is None:
                 continue
-            told.add((source.entity, fields))
+            target, fields = found
+            joins = own.entity == target and fields == tuple(own.identity)
+            if joins or (own.entity, target, fields) in told:
+                continue
+            told.add((own.entity, target, fields))
             yield Pointer(
-                source=source.entity,
+                source=own.entity,
+                target=target,
                 fields=fields,
-                keys=partial(_key_told, source, fields, dialect=dialect),
+                keys=partial(_key_told, own, fields, dialect=dialect),
             )
 
 
@@ -101,8 +113,8 @@ def _pointing(
     constraint: ForeignKeyConstraint,
     targets: Iterable[ORMMapper[Any]],
     models: Models,
-) -> tuple[str, ...] | None:
-    """The fields that hold the key of a target, in its order; ``None`` when they hold no such."""
+) -> tuple[str, tuple[str, ...]] | None:
+    """The fields that hold the key of a target, in its order, and the target's name; else none."""
     for target in targets:
         identity = models.get(target.class_).identity
         fields = {
@@ -110,7 +122,8 @@ def _pointing(
             for one in constraint.elements
         }
         if fields.keys() == set(identity) and None not in fields.values():
-            return tuple(str(fields[name]) for name in identity)
+            named = tuple(str(fields[name]) for name in identity)
+            return entity_of(root_of_hierarchy(target)), named
     return None
 
 

@@ -21,7 +21,7 @@ from uuid import UUID
 from lifecycle import codec
 from lifecycle.audit.format import dump, load
 from lifecycle.audit.records import Position, Record, Revision
-from lifecycle.audit.store import Entry
+from lifecycle.audit.store import Entry, Glimpse
 from lifecycle.audit.stores.mongo.numbers import OPEN_SINCE, TAKEN
 from lifecycle.audit.stores.texts import escaped, unescaped
 from lifecycle.changes import Operation
@@ -29,6 +29,7 @@ from lifecycle.errors import HistoryError
 
 __all__ = [
     "COLLECTION",
+    "GLIMPSED",
     "HOLDS",
     "INDEXES",
     "INTENTS",
@@ -41,6 +42,7 @@ __all__ = [
     "closed_placeholder",
     "documents_of",
     "entry_of",
+    "glimpse_of",
     "is_head",
     "microseconds",
     "placeholder",
@@ -86,6 +88,9 @@ WHOLE: Final = dict.fromkeys(("seq", "at", "actor", "request_id", "group", "revi
 
 REPLAYED: Final = dict.fromkeys(("seq", "n", "keys", "operation", "label", "changes", "format"), 1)
 """The projection of a record to an `Entry`."""
+
+GLIMPSED: Final = dict.fromkeys(("seq", "n", "at", "keys", "operation", "label"), 1)
+"""The projection of a record to a `Glimpse`."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS: Final = ("actor_label", "reason", "source", "origin")
@@ -217,6 +222,19 @@ def record_of(document: Document, revision: Revision) -> Record:
         cause=_text(document, "cause"),
         changes=changes,
         format=document["format"],
+    )
+
+
+def glimpse_of(document: Document, head: Document) -> Glimpse:
+    """The glimpse of a document, whose revision has that head."""
+    return Glimpse(
+        revision=UUID(head["_id"]),
+        seq=document["seq"],
+        n=document["n"],
+        at=_EPOCH + timedelta(microseconds=document["at"]),
+        key=unescaped(document["keys"][0]),
+        operation=Operation(document["operation"]),
+        label=_text(document, "label"),
     )
 
 

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from lifecycle.audit.intents import Intent, dump_intent, load_intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import Entry, Feed, Page, Query
+from lifecycle.audit.store import Asked, Entry, Feed, Glimpse, Page, Query
 from lifecycle.audit.stores.mongo.connecting import (
     apart,
     explaining,
@@ -30,6 +30,7 @@ from lifecycle.audit.stores.mongo.connecting import (
 )
 from lifecycle.audit.stores.mongo.documents import (
     COLLECTION,
+    GLIMPSED,
     INDEXES,
     INTENTS,
     LAST_N,
@@ -39,6 +40,7 @@ from lifecycle.audit.stores.mongo.documents import (
     WHOLE,
     documents_of,
     entry_of,
+    glimpse_of,
     is_head,
     microseconds,
     placeholder,
@@ -307,6 +309,13 @@ class MongoStore:
             }
         return heads
 
+    def glimpses(self, asked: Sequence[Asked]) -> list[Glimpse | None]:
+        return [self._glimpse(*one) for one in asked]
+
+    def _glimpse(self, query: Query, after: Position | None, newest_first: bool) -> Glimpse | None:
+        found = self._found(query, after, 1, newest_first, GLIMPSED)
+        return glimpse_of(*found[0]) if found else None
+
     def scan(self, query: Query) -> Iterator[Record]:
         return pages(self, query, newest_first=False, size=_SCAN)
 
@@ -336,6 +345,9 @@ class MongoStore:
 
     def count_at_most(self, query: Query, n: int) -> int:
         return 0 if n < 1 else len(self._found(query, None, n, True, {"seq": 1, "n": 1}))
+
+    def counts_at_most(self, queries: Sequence[Query], n: int) -> list[int]:
+        return [self.count_at_most(query, n) for query in queries]
 
     def revision(self, id: UUID) -> Revision | None:
         wanted = {"_id": str(id), "seq": {"$gt": 0}}

@@ -10,10 +10,11 @@ from sqlalchemy import Row
 from lifecycle import codec
 from lifecycle.audit.format import dump, load
 from lifecycle.audit.records import Record, Revision
+from lifecycle.audit.store import Asked, Glimpse
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError
 
-__all__ = ["change_row", "records_of", "revision_of", "revision_row"]
+__all__ = ["change_row", "glimpses_of", "records_of", "revision_of", "revision_row"]
 
 
 def revision_row(revision: Revision) -> dict[str, Any]:
@@ -66,6 +67,18 @@ def revision_of(row: Row[Any]) -> Revision:
         origin=row.origin,
         group=row.group,
     )
+
+
+def glimpses_of(rows: Sequence[Row[Any]], asked: Sequence[Asked]) -> list[Glimpse | None]:
+    """What was asked for, from rows that give each at most as often as it has arms."""
+    found: list[Glimpse | None] = [None] * len(asked)
+    for row in rows:
+        operation = Operation(row.operation)
+        one = Glimpse(row.id, row.seq, row.n, row.at, row.key, operation, row.label)
+        other, newest_first = found[row.number], asked[row.number].newest_first
+        if other is None or ((one.seq, one.n) > (other.seq, other.n)) is newest_first:
+            found[row.number] = one
+    return found
 
 
 def records_of(rows: Sequence[Row[Any]]) -> tuple[Record, ...]:

@@ -8,6 +8,7 @@ MariaDB sort all records of an actor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -31,7 +32,7 @@ from sqlalchemy import (
 )
 
 from lifecycle.audit.records import Position
-from lifecycle.audit.store import Entry, Query
+from lifecycle.audit.store import Asked, Entry, Query
 from lifecycle.audit.stores.sql.tables import BY_ENTITY, BY_FORMER_KEY, BY_KEY, MYSQL, AuditTables
 from lifecycle.changes import Operation
 
@@ -146,6 +147,23 @@ class Statements:
         matching = union_all(*(select(arm) for arm in arms)).limit(limit).subquery()
         return select(func.count()).select_from(matching)
 
+    def counts(self, queries: Sequence[Query], limit: int) -> Select[Any]:
+        """The same of several queries, as the columns of one row."""
+        return select(*(self.count(query, limit).scalar_subquery() for query in queries))
+
+    def glimpses(self, asked: Sequence[Asked]) -> Select[Any]:
+        """The number of each that is asked for, with the first record of every arm of it."""
+        change, revision = self._change.c, self._revision.c
+        columns = [change.key, change.operation, change.label]
+        arms = [
+            select(literal(number).label("number"), _first(arm, columns, one.newest_first))
+            for number, one in enumerate(asked)
+            for arm in self._arms(*one)
+        ]
+        found = union_all(*arms).subquery()
+        joined = found.join(self._revision, revision.seq == found.c.seq)
+        return select(found, revision.id, revision.at).select_from(joined)
+
     def revision(self, id: UUID) -> Select[Any]:
         """The revision of that id."""
         return select(self._revision).where(self._revision.c.id == id)
@@ -245,6 +263,10 @@ class Statements:
         if newest_first:
             return and_(seq <= position.seq, or_(seq < position.seq, n < position.n))
         return and_(seq >= position.seq, or_(seq > position.seq, n > position.n))
+
+
+def _first(arm: Select[Any], columns: list[Column[Any]], newest_first: bool) -> Subquery:
+    return _ordered(arm.add_columns(*columns), newest_first).limit(1).subquery()
 
 
 def _materialized(cte: CTE) -> CTE:

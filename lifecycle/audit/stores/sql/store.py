@@ -31,12 +31,18 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.audit.intents import Intent, dump_intent, load_intent
 from lifecycle.audit.records import FeedPosition, Position, Record, Revision
-from lifecycle.audit.store import Entry, Feed, Page, Query
+from lifecycle.audit.store import Asked, Entry, Feed, Glimpse, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.ledger import SqlLedger
 from lifecycle.audit.stores.sql.limiting import limited
-from lifecycle.audit.stores.sql.rows import change_row, records_of, revision_of, revision_row
+from lifecycle.audit.stores.sql.rows import (
+    change_row,
+    glimpses_of,
+    records_of,
+    revision_of,
+    revision_row,
+)
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.audit.stores.sql.upgrading import complete, lacking
@@ -232,6 +238,13 @@ class SqlStore:
         found = records_of(rows[:limit])
         return Page(found, found[-1].position if len(rows) > limit else None)
 
+    def glimpses(self, asked: Sequence[Asked]) -> list[Glimpse | None]:
+        if not asked:
+            return []
+        with self._transaction() as connection:
+            rows = connection.execute(self._statements.glimpses(asked)).all()
+        return glimpses_of(rows, asked)
+
     def scan(self, query: Query) -> Iterator[Record]:
         return pages(self, query, newest_first=False, size=_SCAN)
 
@@ -266,6 +279,12 @@ class SqlStore:
         with self._transaction() as connection:
             counted: int = connection.execute(self._statements.count(query, n)).scalar_one()
             return counted
+
+    def counts_at_most(self, queries: Sequence[Query], n: int) -> list[int]:
+        if n < 1 or not queries:
+            return [0] * len(queries)
+        with self._transaction() as connection:
+            return list(connection.execute(self._statements.counts(queries, n)).one())
 
     def revision(self, id: UUID) -> Revision | None:
         return self._one_revision(self._statements.revision(id))
