@@ -8,7 +8,9 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import mongoengine
 import pytest
+from mongoengine import fields
 from sqlalchemy import (
     Column,
     Engine,
@@ -24,6 +26,7 @@ from starlette.testclient import TestClient
 import audit_ui
 from lifecycle import Lifecycle, audited, not_audited
 from lifecycle.audit.records import Record
+from lifecycle.audit.stores.memory import MemoryStore
 from tests.statements import statements
 from tests.ui.conftest import everyone
 
@@ -229,3 +232,34 @@ def test_a_page_names_so_many_and_no_more(house: House, monkeypatch: pytest.Monk
     changed = next(house.lifecycle.history.of(WerPerson, 1))
     with house.browse() as client:
         assert len(referred(client.get(f"/r/{changed.id}").text)) == 3
+
+
+def test_documents_are_named_too(mongo: object) -> None:
+    """Beside a reference field, and beside each element of a list of them."""
+
+    @audited(label="name")
+    class WerAuthor(mongoengine.Document):
+        name = fields.StringField()
+        meta = {"collection": "wer_authors"}
+
+    class WerBook(mongoengine.Document):
+        author = fields.ReferenceField(WerAuthor)
+        others = fields.ListField(fields.LazyReferenceField(WerAuthor))
+        meta = {"collection": "wer_books"}
+
+    lifecycle = Lifecycle(store=MemoryStore())
+    lifecycle.install(WerAuthor)
+    lifecycle.install(WerBook)
+    ann, bob, cleo = (WerAuthor(name=name).save() for name in ("Ann", "Bob", "Cleo"))
+    book = WerBook(author=ann, others=[bob]).save()
+    book.author = bob
+    book.others = [bob, cleo]
+    book.save()
+    changed = next(lifecycle.history.of(book))
+    ann.name = "Anna"
+    ann.save()
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        page = client.get(f"/r/{changed.id}").text
+    assert [name for name, _ in referred(page)] == ["Ann", "Bob", "Cleo"]
+    lifecycle.uninstall(WerBook)
+    lifecycle.uninstall(WerAuthor)

@@ -174,6 +174,9 @@ def test_references_between_databases_are_followed(mongo: object, tmp_path: Path
     assert [(one.source, one.fields) for one in lifecycle.pointers("kin.Shelf")] == [
         (lifecycle.entity(KinTome), ("shelf_id",))
     ]
+    [pointer] = lifecycle.pointers(source=lifecycle.entity(KinTome))
+    assert (pointer.target, pointer.fields) == ("kin.Shelf", ("shelf_id",))
+    assert lifecycle.pointers(source="kin.Shelf") == []
     tome = KinTome(title="One", shelf_id=7).save()
     KinTome(title="Two", shelf_id=8).save()
     tome.title = "First"
