@@ -30,8 +30,8 @@
         └── UnknownRevision       no such revision in the store
 
 Each message names the object concerned, the cause and the next step. Warnings have a base of
-their own: `LifecycleWarning`, with `LostAssignmentWarning`, `LostEditWarning` and
-`UnrecordedWriteWarning` below it.
+their own: `LifecycleWarning`, with `LostAssignmentWarning`, `LostEditWarning`,
+`UncountedVersionWarning` and `UnrecordedWriteWarning` below it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ __all__ = [
     "StoreError",
     "StoreUnreachable",
     "TablesMissing",
+    "UncountedVersionWarning",
     "UnknownRevision",
     "UnrecordedWriteWarning",
     "UnsavedReference",
@@ -197,6 +198,10 @@ class LostAssignmentWarning(LifecycleWarning):
 
 class LostEditWarning(LifecycleWarning):
     """A document was edited in place in a way its mapper does not notice, so that was not saved."""
+
+
+class UncountedVersionWarning(LifecycleWarning):
+    """A statement changed versioned objects and could not count their versions."""
 
 
 class UnrecordedWriteWarning(LifecycleWarning):

@@ -27,8 +27,15 @@ def versioned(cls: Any = None, /, *, field: str = "version") -> Any:
     model is first looked at (one that the mapping has already stays), and the error is its
     ``StaleDataError`` as well; a DELETE of a stale object is refused too. A document is saved under
     the condition that its version is the one it was loaded with; to delete it asks for none.
-    Neither costs a query. Bulk statements, ``Document.update`` and ``modify`` leave the version as
-    it is.
+    Neither costs a query.
+
+    Statements count as well: ``update`` of a mapped class or its table through an installed session
+    or engine, and ``update``, ``modify`` and the like of documents, querysets and collections, each
+    unless it sets the version itself. So who holds what they change is stale, and so are objects of
+    the same session if ``synchronize_session=False`` or an update of the table left them as they
+    were. Not counted are SQL text, the update half of an upsert, ``replace_one`` and ``bulk_write``
+    of collections; nor can an update of a subclass's own table where the version is in another one,
+    or one of versions that the application makes, which gives an ``UncountedVersionWarning``.
 
     Raises ``ConfigurationError`` for a field the model does not have.
     """

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mongoengine.errors import SaveConditionError
 
 from lifecycle.errors import StaleVersion
+from lifecycle.mappers.mongoengine.updates import touched
 from lifecycle.versioning import version_of
 
-__all__ = ["begin", "inserted", "updated"]
+__all__ = ["NEXT", "begin", "count_on", "counted", "inserted", "name_of", "updated"]
+
+NEXT: Final = 1
+"""What an update adds to a version."""
+
+
+def name_of(cls: Any) -> str | None:
+    """What the database calls the field that counts the versions of a class, if any does."""
+    field = version_of(cls)
+    return None if field is None else cls._db_field_map.get(field, field)
+
+
+def counted(cls: Any, update: Any) -> Any:
+    """An update past ``save``, which counts the version too, unless it sets it."""
+    name, names = name_of(cls), touched(update)
+    if name is None or not names or name in names:  # or it is a replacement, or may do anything
+        return update
+    if isinstance(update, list):
+        return [*update, {"$set": {name: {"$add": [{"$ifNull": [f"${name}", 0]}, NEXT]}}}]
+    return {**update, "$inc": {**update.get("$inc", {}), name: NEXT}}
+
+
+def count_on(document: Any) -> None:
+    """Note in memory that an update of just this document has counted its version."""
+    field = version_of(type(document))
+    if field is not None:
+        document._data[field] = (document._data.get(field) or 0) + NEXT
 
 
 def begin(document: Any) -> str | None:

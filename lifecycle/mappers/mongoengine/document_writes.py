@@ -11,6 +11,7 @@ from mongoengine.queryset import transform
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.mappers.mongoengine.causes import cause_now
+from lifecycle.mappers.mongoengine.counting import count_on
 from lifecycle.mappers.mongoengine.documents import DocumentModel
 from lifecycle.mappers.mongoengine.images import Image, applied, image_of, remember
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
@@ -52,7 +53,7 @@ def one_document(cls: type) -> Bulk | None:
 
 
 def update(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Around ``Document.update``, which leaves the document in memory as it is."""
+    """Around ``Document.update``, which leaves the document in memory as it is, but its version."""
 
     @wraps(original)
     def update(self: Any, **kwargs: Any) -> Any:
@@ -63,6 +64,9 @@ def update(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., An
             with at_hand(self):
                 result = original(self, **kwargs)
             remember(self, _followed(image, seen))
+            listener, was_hit = one_document(type(self)), getattr(result, "matched_count", result)
+            if listener is not None and listener.has_counted and was_hit:
+                count_on(self)
             return result
 
         return _carried_out(watchers, self, "update", kwargs, seen, write)

@@ -12,6 +12,7 @@ from lifecycle.bundles import behaviours_of
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Taker, arguments
 from lifecycle.mappers.mongoengine.bulk import Part, Parts
 from lifecycle.mappers.mongoengine.capturing import capture
+from lifecycle.mappers.mongoengine.counting import counted
 from lifecycle.mappers.mongoengine.documents import all_subclasses, is_concrete
 from lifecycle.mappers.mongoengine.filling import UPDATES, filled
 from lifecycle.mappers.mongoengine.images import Image
@@ -84,12 +85,14 @@ class Bulk:
         self._call = call
         self._cause = cause
         self._bulk = bulk
+        self.has_counted = False
+        """Whether the last update was made to count versions."""
 
     def __call__(
         self, collection: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Make the write, and record it."""
-        if self._bulk and name in UPDATES:
+        if name in UPDATES and self._cause != MIGRATION:
             args, kwargs = self._filled(name, args, kwargs)
         call = self._call or f"{self.cls.__qualname__}._get_collection().{name}()"
         if name == "aggregate":
@@ -129,13 +132,19 @@ class Bulk:
     def _filled(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of an update with what behaviours set besides."""
+        """The arguments of an update with what behaviours set besides.
+
+        Hooks have done so already where a document is at hand, but for its version.
+        """
         if not behaviours_of(self.cls):
             return args, kwargs
         given, watchers = arguments(name, args, kwargs), self._watchers.of(self.cls)
         if given is None or not watchers:
             return args, kwargs
-        return (), {**given, "update": filled(self.cls, given, watchers[0].filled)}
+        update = filled(self.cls, given, watchers[0].filled) if self._bulk else given["update"]
+        found = counted(self.cls, update)
+        self.has_counted = found is not update
+        return (), {**given, "update": found}
 
     def _aggregate(
         self, collection: Any, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]

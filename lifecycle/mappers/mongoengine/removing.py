@@ -13,6 +13,7 @@ from mongoengine import DENY, OperationError, signals
 
 from lifecycle.changes import Change, ChangeSet
 from lifecycle.mappers.mongoengine.causes import caused
+from lifecycle.mappers.mongoengine.counting import count_on, counted
 from lifecycle.mappers.mongoengine.fields import stored_id
 from lifecycle.mappers.mongoengine.watchers import Watcher, Watchers
 from lifecycle.removal import Removal, removal_of
@@ -137,6 +138,9 @@ def mark(
             setattr(document, name, value)
         sets, unsets = document._delta()
         update = {"$set": sets} | ({"$unset": unsets} if unsets else {})
+        update = counted(cls, update)
+        if "$inc" in update:
+            count_on(document)
         document._get_collection().update_one({"_id": stored_id(document)}, update)
         document._clear_changed_fields()
     _follow(cls, [document])

@@ -117,7 +117,7 @@ class Sending:
     def _about_to_update(
         self, collection: Any, query: Any, update: Any, upsert: bool = False
     ) -> Sent | None:
-        id, sets, unsets = _parts(collection, query, update)
+        id, sets, unsets = self._parts(collection, query, update)
         return self._as_told(_update(id, self._before(collection, id), sets, unsets)[0])
 
     def _about_to_delete(self, collection: Any, query: Any) -> Sent:
@@ -172,7 +172,7 @@ class Sending:
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
-        id, sets, unsets = _parts(collection, query, update)
+        id, sets, unsets = self._parts(collection, query, update)
         if (result.raw_result or {}).get("updatedExisting") is not False:
             sent, after = _update(id, self._before(collection, id), sets, unsets)
             remember(self._document, after)
@@ -236,6 +236,17 @@ class Sending:
         image = known(self._document, self._era, collection, stored_id(self._document))
         return image is None or is_unmarked(image.son.get(self._mark))
 
+    def _parts(self, collection: Any, query: Any, update: Any) -> tuple[Any, dict[str, Any], Any]:
+        """The id, what is set and what is unset, by an update of mongoengine's.
+
+        One that marks the document adds to its version, which the document has done by then.
+        """
+        stored = as_stored({"query": query, **update}, collection)
+        sets, fields = stored.get("$set", {}), self._document._reverse_db_field_map
+        for name in stored.get("$inc", {}):
+            sets[name] = self._document._data[fields.get(name, name)]
+        return stored["query"]["_id"], sets, stored.get("$unset", {})
+
     def _before(self, collection: Any, id: Any) -> Image:
         image = known(self._document, self._era, collection, id)
         if image is not None:
@@ -246,12 +257,6 @@ class Sending:
         id = stored_id(self._document)
         changes = removed(self._document, known(self._document, self._era, collection, id))
         return Sent(Operation.DELETE, id, changes)
-
-
-def _parts(collection: Any, query: Any, update: Any) -> tuple[Any, dict[str, Any], Any]:
-    """The id, what is set and what is unset, by an update of mongoengine's."""
-    stored = as_stored({"query": query, **update}, collection)
-    return stored["query"]["_id"], stored.get("$set", {}), stored.get("$unset", {})
 
 
 def _insert(image: Image) -> Sent:

@@ -12,11 +12,13 @@ from sqlalchemy.sql.dml import UpdateBase
 from lifecycle.bundles import behaviours_of, filled, fitted
 from lifecycle.changes import Change, ChangeSet, Operation, same
 from lifecycle.context import Suppression
-from lifecycle.mappers.sqlalchemy.dml import target_of
+from lifecycle.errors import UncountedVersionWarning, warn
+from lifecycle.mappers.sqlalchemy.dml import called, target_of
 from lifecycle.mappers.sqlalchemy.model import attribute_of
-from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
+from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, counts_by_one
 from lifecycle.mappers.sqlalchemy.reading import is_expression
 from lifecycle.markers import UNKNOWN
+from lifecycle.versioning import version_of
 
 __all__ = ["Filling"]
 
@@ -28,7 +30,9 @@ class Filling:
         self._models: Final = models
         self._suppression: Final = suppression
         self._mappers: dict[Table, Mapper[Any]] = {}
+        self._are_any = False
         self._generation = -1
+        self._told: Final[set[tuple[str, str]]] = set()
 
     def of_orm(self, state: ORMExecuteState) -> None:
         """Fill an UPDATE of a mapped class, so that the session knows of it for its objects."""
@@ -36,35 +40,72 @@ class Filling:
             given: list[Mapping[str, Any]] = [state.parameters] if state.parameters else []  # type: ignore[list-item]
             state.statement = self.filled(state.statement, given)
 
-    def filled(self, statement: Any, parameters: Sequence[Mapping[str, Any]]) -> Any:
-        """The statement with the values that behaviours add to it, if there are any."""
+    def filled(
+        self, statement: Any, parameters: Sequence[Mapping[str, Any]], *, counts: bool = True
+    ) -> Any:
+        """The statement with the values that behaviours add to it, if there are any.
+
+        It ``counts`` the versions of what it changes, if nobody else does.
+        """
         if self._generation != self._models.generation:
             self._look()
-        if not self._mappers or self._suppression.hooks:
-            return statement
-        mapper = self._mapper(statement)
+        mapper = self._mapper(statement) if self._are_any else None
         if mapper is None or not isinstance(statement, Insert | Update) or _selects(statement):
             return statement
-        table = target_of(statement)
+        table, cls = target_of(statement), mapper.class_
         changes = _changes(mapper, statement, parameters)
-        cls = mapper.class_
-        found = fitted(cls, filled(cls, changes), self._models.get(cls).fitted)
+        found: dict[str, Any] = {}
+        if not self._suppression.hooks:
+            found = fitted(cls, filled(cls, changes), self._models.get(cls).fitted)
         values = {
             column: value
             for name, value in found.items()
             for column in mapper.attrs[name].columns
             if column.table is table
         }
+        if counts and isinstance(statement, Update) and version_of(cls) is not None:
+            values |= self._version(mapper, statement, changes)
         return _with(statement, values) if values else statement
+
+    def _version(
+        self, mapper: Mapper[Any], statement: Update, changes: ChangeSet
+    ) -> dict[Column[Any], Any]:
+        """The next version of what an update changes, unless it sets one, or the database does."""
+        model, table = self._models.get(mapper.class_), target_of(statement)
+        column = mapper.version_id_col
+        if not isinstance(column, Column) or mapper.version_id_generator is False:
+            return {}
+        name = attribute_of(mapper, column)
+        if name is None or name in changes:
+            return {}
+        if column.table is table and counts_by_one(mapper):
+            of_orm = "plugin_subject" in statement._propagate_attrs
+            known = getattr(mapper.class_, name) if of_orm else _named(statement, column)
+            return {column: known + 1}
+        shape = called(statement, table), model.entity
+        if shape not in self._told:
+            self._told.add(shape)
+            why = (
+                "the application makes it itself"
+                if column.table is table
+                else f"it is in {column.table}, the table of a base class"
+            )
+            warn(
+                f"{shape[0]} changes objects of {mapper.class_.__qualname__} and cannot count "
+                f"their {name}, for {why}: who holds one of them may write over this. Set it in "
+                "the statement, or change the objects instead. Each is told once",
+                UncountedVersionWarning,
+            )
+        return {}
 
     def _look(self) -> None:
         self._generation = self._models.generation
+        concerned = [mapper for mapper in configured_mappers() if _is_concerned(mapper)]
+        self._are_any = bool(concerned)
         self._mappers = {
             mapper.local_table: mapper
-            for mapper in configured_mappers()
-            if isinstance(mapper.local_table, Table)
-            and not mapper.single
-            and any(one.fill is not None for one in behaviours_of(mapper.class_))
+            for mapper in concerned
+            if isinstance(mapper.local_table, Table) and not mapper.single
         }
 
     def _mapper(self, statement: Any) -> Mapper[Any] | None:
@@ -72,11 +113,21 @@ class Filling:
         if not isinstance(statement, UpdateBase):
             return None
         table = target_of(statement)
-        found = self._mappers.get(table) if isinstance(table, Table) else None
         subject = statement._propagate_attrs.get("plugin_subject")
-        if found is not None and isinstance(subject, Mapper) and subject.isa(found):
+        if isinstance(subject, Mapper) and subject.local_table is table and _is_concerned(subject):
             return subject
-        return found
+        return self._mappers.get(table) if isinstance(table, Table) else None
+
+
+def _is_concerned(mapper: Mapper[Any]) -> bool:
+    """Whether a class has a behaviour that adds to statements."""
+    cls = mapper.class_
+    return version_of(cls) is not None or any(one.fill is not None for one in behaviours_of(cls))
+
+
+def _named(statement: Update, column: Column[Any]) -> Any:
+    """A column of what a statement calls its table, which may be an alias."""
+    return statement.table.corresponding_column(column)
 
 
 def _selects(statement: Insert | Update) -> bool:

@@ -20,7 +20,7 @@ from lifecycle.policy import Policy, check_fields, entity_of, policy_of
 from lifecycle.removal import removal_of
 from lifecycle.versioning import version_of
 
-__all__ = ["Models", "all_mappers", "configured_mappers", "names"]
+__all__ = ["Models", "all_mappers", "configured_mappers", "counts_by_one", "names"]
 
 
 class Models:
@@ -123,6 +123,11 @@ def _count_versions(mapper: Mapper[object]) -> None:
     field = version_of(mapper.class_)
     if field is not None and field in mapper.column_attrs and mapper.version_id_col is None:
         mapper.version_id_col = mapper.column_attrs[field].columns[0]
+
+
+def counts_by_one(mapper: Mapper[object]) -> bool:
+    """Whether the next version of an object is one more than its last, as SQLAlchemy counts it."""
+    return getattr(mapper.version_id_generator, "__module__", None) == Mapper.__module__
 
 
 def names() -> Iterator[str]:

@@ -156,7 +156,8 @@ class Statements:
         if watched is None:
             return statement
         if watched.scope is None or not watched.scope.is_flushing:
-            statement = self.filling.filled(statement, parameters)
+            counts = "compiled_cache" not in options  # else the ORM made it, and has counted
+            statement = self.filling.filled(statement, parameters, counts=counts)
         if self._services.suppression.audit:
             return statement
         flushing = watched.scope if self._is_of_flush(watched.scope, statement, options) else None
