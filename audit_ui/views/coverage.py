@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from audit_ui.raw import plain
 from audit_ui.site import Site
 from lifecycle.audit.attesting import VERIFICATION
 from lifecycle.audit.records import Record
-from lifecycle.audit.store import Query
+from lifecycle.audit.store import Asked, Glimpse, Query
 from lifecycle.errors import TablesMissing
 from lifecycle.markers import ABSENT
 
@@ -31,7 +31,8 @@ class Integrity:
     sealed_at: datetime | None = None
     sealed_by: str | None = None
     seal: int | None = None
-    newest: Record | None = None
+    newest: Glimpse | None = None
+    oldest: Glimpse | None = None
     verified: Record | None = None
 
     def found(self, name: str) -> Any:
@@ -56,6 +57,8 @@ def coverage_page(site: Site, request: Request) -> Response:
                 "seal": proof.seal,
                 "verified": proof.verified and plain(proof.verified),
             },
+            "oldest": proof.oldest and proof.oldest.at.isoformat(),
+            "newest": proof.newest and proof.newest.at.isoformat(),
         },
         coverage=found,
         proof=proof,
@@ -65,21 +68,16 @@ def coverage_page(site: Site, request: Request) -> Response:
 
 def _integrity(site: Site) -> Integrity:
     """Three questions to the store."""
+    newest, oldest = site.store.glimpses([Asked(Query()), Asked(Query(), newest_first=False)])
     if site.ledger is None:
-        return Integrity(keeps=False)
+        return Integrity(keeps=False, newest=newest, oldest=oldest)
     verified = next(iter(site.store.page(Query(entity=VERIFICATION), limit=1)), None)
-    newest = next(iter(site.store.page(Query(), limit=1)), None)
+    found = Integrity(keeps=True, newest=newest, oldest=oldest, verified=verified)
     try:
         seal = site.ledger.last_seal()
     except TablesMissing:
-        return Integrity(keeps=None, newest=newest, verified=verified)
+        return replace(found, keeps=None)
     if seal is None:
-        return Integrity(keeps=True, newest=newest, verified=verified)
-    return Integrity(
-        keeps=True,
-        sealed_at=datetime.fromisoformat(seal.at),
-        sealed_by=seal.actor,
-        seal=seal.number,
-        newest=newest,
-        verified=verified,
-    )
+        return found
+    at = datetime.fromisoformat(seal.at)
+    return replace(found, sealed_at=at, sealed_by=seal.actor, seal=seal.number)

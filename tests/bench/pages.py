@@ -109,6 +109,7 @@ def pages(records: int) -> dict[str, str]:
         "revision of many": f"/t/{revision_id(large_revision(records))}",
         "actor's page": "/a/user7",
         "actor's page, busy": "/a/import",
+        "coverage": "/-/coverage",
         "help": "/-/help",
         "days, counted": "/-/activity.svg",
         "days, once counted": "/-/activity.svg",

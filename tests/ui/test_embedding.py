@@ -117,6 +117,21 @@ def test_pages_of_a_store_say_that_they_know_no_coverage(log: Log) -> None:
     assert "entities are recorded" not in page
 
 
+def test_how_far_the_log_goes_back_is_told(lifecycle: Lifecycle, log: Log) -> None:
+    """By its first record and its last; on the feed where it ends, and of any store."""
+    *_, first = records = list(lifecycle.history.find())
+    with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
+        page = client.get("/-/coverage").text
+        told = client.get("/-/coverage.json").json()
+        assert "The log begins here" in see(client, "/")
+        assert "The log begins here" not in see(client, "/?actor=ann")
+    reach = page.partition('id="reach"')[2].partition("</section>")[0]
+    assert re.findall(r'href="\.\./r/([^"]+)"', reach) == [first.id, records[0].id]
+    assert (told["oldest"], told["newest"]) == (first.at.isoformat(), records[0].at.isoformat())
+    with TestClient(audit_ui.create_app(log.store, access=everyone)) as client:
+        assert "goes Nothing is recorded." in see(client, "/-/coverage")
+
+
 def test_the_last_seal_and_the_last_verification_are_told(lifecycle: Lifecycle) -> None:
     """Who sealed and verified when, and with which verdict; unknown is said to be unknown."""
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from starlette.testclient import TestClient
 
+from lifecycle.audit.store import Query
 from lifecycle.changes import (
     ABSENT,
     MASKED,
@@ -612,3 +613,15 @@ def test_counting_stops(log: Log, browse: Browse, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("audit_ui.views.feed.COUNTED", 10)
     log.write(*(insert("shop.Row", str(n), n=n) for n in range(20)))
     assert "10+ changes match" in see(browse(log), "/?count=1")
+
+
+def test_nobody_and_a_source_lead_to_all_of_theirs(log: Log, browse: Browse) -> None:
+    """As every name on a page leads to what else there is of it."""
+    log.write(insert("shop.Order", "1", total=1), actor=None, source="night job")
+    [record] = log.store.page(Query(), limit=1).records
+    client = browse(log)
+    for address in ("/", f"/r/{record.id}", f"/t/{record.revision.id}"):
+        page = client.get(address).text
+        root = "./" if address == "/" else "../"
+        assert f'href="{root}?no=actor">no actor</a>' in page
+        assert f'href="{root}?source=night+job">night job</a>' in page
