@@ -261,6 +261,26 @@ def test_holds_are_set_listed_and_released(store: SqlStore, run: Run) -> None:
     assert run("hold", store.url, "--key", "1").exit_code == 1
 
 
+def test_verify_finds_a_hold_that_was_taken_away(store: SqlStore, run: Run) -> None:
+    """Until it is released, by somebody who is named in the chain, nothing is pruned."""
+    run("seal", store.url)
+    run("hold", store.url, "--actor", "ann", "--by", "law")
+    with store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM lifecycle_hold"))
+    found = run("verify", store.url)
+    assert found.exit_code == 3
+    assert "deleted: legal hold 1: it was set and not released" in found.stdout
+    refused = run("prune", store.url, "--older-than", "1h", "--yes")
+    assert refused.exit_code == 1
+    assert "legal hold 1 is not as it was set" in refused.stderr
+    assert run("hold", store.url, "--release", "1", "--by", "judge").exit_code == 0
+    assert run("verify", store.url).exit_code == 0
+    assert [(one.kind, one.actor) for one in store.ledger.entries(1)] == [
+        ("hold", "law"),
+        ("release", "judge"),
+    ]
+
+
 def test_verify_against_the_database_of_an_application(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:

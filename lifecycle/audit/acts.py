@@ -10,24 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from lifecycle.audit.chain import Kind, Signer, chained, finished
+from lifecycle.audit.chain import Entry, Kind, Signer, chained, finished
 from lifecycle.audit.leaves import HEADER, SALT, Fate, Leaf, Part, Row, acts_of, erased
-from lifecycle.audit.ledger import Hold, Ledger, LedgerWriter
+from lifecycle.audit.ledger import Ledger, LedgerWriter
 from lifecycle.context import current
 
 __all__ = [
     "CHUNK",
     "Emptied",
-    "InForce",
     "Place",
+    "begun",
     "erase_chunk",
-    "held_among",
-    "in_force",
     "prune_chunk",
     "some_at_a_time",
 ]
@@ -41,7 +39,7 @@ Place: TypeAlias = tuple[int, int]
 _NO_SALT: Final = bytes(SALT)
 
 
-def some_at_a_time(places: Iterable[Place], size: int = CHUNK) -> Iterator[list[Place]]:
+def some_at_a_time(places: Iterable[Place], size: int) -> Iterator[list[Place]]:
     """Lists of at most so many places."""
     iterator = iter(places)
     while chunk := list(islice(iterator, size)):
@@ -79,7 +77,7 @@ class _Chunk:
         leaf.fates = {**leaf.fates, n: fate}
         self._touched.add((leaf.seq, leaf.n))
 
-    def finish(self, writer: LedgerWriter, ledger_entry: Any, signer: Signer | None) -> None:
+    def finish(self, writer: LedgerWriter, begun: Entry, signer: Signer | None) -> None:
         """Store the leaves, and the entry that tells of them."""
         content, count = sha256(), 0
         for leaf in self.leaves:
@@ -91,7 +89,7 @@ class _Chunk:
                 if act == self.number:
                     content.update(msgspec.msgpack.encode(item))
                     count += 1
-        entry = replace(ledger_entry, count=count, root=content.hexdigest())
+        entry = replace(begun, count=count, root=content.hexdigest())
         writer.finish(finished(entry, signer))
 
 
@@ -104,14 +102,16 @@ def _contract(leaf: Leaf, number: int) -> None:
         leaf.fates, leaf.all_pruned = {}, number
 
 
-def _begin(ledger: Ledger, kind: Kind) -> Any:
+def begun(ledger: Ledger, kind: Kind) -> Entry:
+    """The entry to begin a chunk with; it fails if the chain has got another one since."""
     context = current()
     return chained(ledger.last(), kind, actor=context.actor, reason=context.reason)
 
 
-def prune_chunk(ledger: Ledger, places: Sequence[Place], signer: Signer | None) -> int:
-    """Remove some records, and rows of revisions; returns how many were removed."""
-    entry = _begin(ledger, "prune")
+def prune_chunk(
+    ledger: Ledger, entry: Entry, places: Sequence[Place], signer: Signer | None
+) -> None:
+    """Remove some records, and rows of revisions."""
     with ledger.writing(entry) as writer:
         chunk = _Chunk(writer, entry.number, places)
         for place in sorted(places):
@@ -124,17 +124,16 @@ def prune_chunk(ledger: Ledger, places: Sequence[Place], signer: Signer | None) 
         whole = [seq for seq, n in places if n == HEADER]
         writer.remove([place for place in places if place[1] != HEADER], whole)
         chunk.finish(writer, entry, signer)
-    return len(places)
 
 
 def erase_chunk(
     ledger: Ledger,
+    entry: Entry,
     places: Sequence[Place],
     wanted: Callable[[str], bool],
     signer: Signer | None,
 ) -> tuple[int, int]:
     """Put digests in place of values; returns how many rows and how many values were erased."""
-    entry = _begin(ledger, "erase")
     rows = values = 0
     with ledger.writing(entry) as writer:
         chunk = _Chunk(writer, entry.number, places)
@@ -172,37 +171,6 @@ def _rows(writer: LedgerWriter, chunk: _Chunk) -> Iterator[tuple[Place, Row]]:
     yield from found
 
 
-class InForce(NamedTuple):
-    """A legal hold, and every key its object has had; ``None`` when it is not on one object."""
-
-    hold: Hold
-    keys: frozenset[str] | None
-
-
-def in_force(ledger: Ledger) -> list[InForce]:
-    """The legal holds: one on an object holds it under the keys it had before and has had since."""
-    return [
-        InForce(
-            hold,
-            _keys_of(ledger, hold.entity, hold.key)
-            if hold.entity and hold.key is not None
-            else None,
-        )
-        for hold in ledger.holds()
-    ]
-
-
-def _keys_of(ledger: Ledger, entity: str, key: str) -> frozenset[str]:
-    """The keys that changes of keys lead to from one, either way."""
-    known: frozenset[str] = frozenset()
-    new = frozenset({key})
-    while new:
-        known |= new
-        found = ledger.of_objects(entity, sorted(new))
-        new = frozenset(name for one in found for name in (one.key, one.former_key) if name) - known
-    return known
-
-
 class Emptied:
     """Counts revisions that would have no record left, as records come that would be removed."""
 
@@ -220,35 +188,3 @@ class Emptied:
         self._begun = Counter[int]()
         if there[newest] != removed[newest]:
             self._begun[newest] = removed[newest]
-
-
-def held_among(
-    ledger: Ledger, holds: Sequence[InForce], places: Sequence[Place]
-) -> dict[Place, Hold]:
-    """Which of some places a legal hold keeps, and which one."""
-    if not holds or not places:
-        return {}
-    seqs = sorted({seq for seq, _ in places})
-    wanted = set(places)
-    actors = {seq: one.row[3] for seq, one in ledger.revisions(seqs).items()}
-    found: dict[Place, Hold] = {}
-    for row in ledger.records(seqs):
-        place = (row[0], row[1])
-        for one in holds:
-            if _holds(one, row, actors.get(row[0])):
-                found.setdefault((row[0], HEADER), one.hold)
-                found.setdefault(place, one.hold)
-    for seq, actor in actors.items():
-        for hold, _ in holds:
-            if hold.entity is None and hold.actor is not None and hold.actor == actor:
-                found.setdefault((seq, HEADER), hold)
-    return {place: hold for place, hold in found.items() if place in wanted}
-
-
-def _holds(one: InForce, row: Row, actor: str | None) -> bool:
-    hold, keys = one
-    return (
-        (hold.entity is None or hold.entity == row[2])
-        and (keys is None or not keys.isdisjoint((row[3], row[4])))
-        and (hold.actor is None or hold.actor == actor)
-    )

@@ -27,7 +27,7 @@ __all__ = [
     "signature_fault",
 ]
 
-Kind: TypeAlias = Literal["seal", "prune", "erase"]
+Kind: TypeAlias = Literal["seal", "prune", "erase", "hold", "release"]
 
 _FIRST: Final = "0" * 64
 
@@ -37,6 +37,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     A ``seal`` covers ``count`` leaves of the feed up to a position, whose Merkle root is ``root``.
     A ``prune`` or ``erase`` is an act on sealed records: ``root`` is the digest of what it removed.
+    A ``hold`` or ``release`` is of the legal hold numbered ``seq``, whose digest is ``root``.
     ``digest`` is that of everything before it here; ``signer`` is the public key of an Ed25519
     ``signature`` of the digest.
     """

@@ -5,7 +5,7 @@ A store that can be sealed has a ``ledger``. Rows are as `lifecycle.audit.leaves
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -34,6 +34,7 @@ class Hold(Struct, frozen=True, kw_only=True):
 
     ``entity`` alone holds all objects of a model, with ``key`` one of them, under every key that
     it had and gets, and whatever else had one of these keys; ``actor`` everything that actor did.
+    ``salt`` keeps anybody from guessing at what was held by its digest, when it is released.
     """
 
     number: int | None = None
@@ -43,6 +44,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     actor: str | None = None
     reason: str | None = None
     set_by: str | None = None
+    salt: str | None = None
 
 
 class LedgerWriter(Protocol):
@@ -80,6 +82,14 @@ class LedgerWriter(Protocol):
         """Remove records, by seq and n, and the rows of revisions."""
         ...
 
+    def add_hold(self, hold: Hold) -> Hold:
+        """Store a hold; returns it with its number."""
+        ...
+
+    def remove_hold(self, number: int) -> None:
+        """Take a hold away, if there is one of that number."""
+        ...
+
     def finish(self, entry: Entry | None) -> None:
         """Store the finished entry, or take away the one the transaction began with."""
         ...
@@ -96,8 +106,8 @@ class Ledger(Protocol):
         """The newest entry that is a seal."""
         ...
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
-        """The chain after an entry, in order."""
+    def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:
+        """The chain after an entry, in order; perhaps only entries of some kinds."""
         ...
 
     def leaves(self, seal: int, place: int, limit: int) -> list[Leaf]:
@@ -176,14 +186,6 @@ class Ledger(Protocol):
 
     def holds(self) -> list[Hold]:
         """The legal holds."""
-        ...
-
-    def add_hold(self, hold: Hold) -> Hold:
-        """Store a hold; returns it with its number."""
-        ...
-
-    def release(self, number: int) -> bool:
-        """Take a hold away; returns whether there was one."""
         ...
 
 

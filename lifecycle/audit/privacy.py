@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import chain, groupby
@@ -15,14 +15,14 @@ from lifecycle.audit.acts import (
     CHUNK,
     Emptied,
     Place,
+    begun,
     erase_chunk,
-    held_among,
-    in_force,
     prune_chunk,
     some_at_a_time,
 )
 from lifecycle.audit.chain import Signer
 from lifecycle.audit.history import History, Names
+from lifecycle.audit.holding import Guard, hold, release
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.leaves import HEADER
 from lifecycle.audit.ledger import Hold, Ledger, ledger_of
@@ -32,7 +32,6 @@ from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore, Query
 from lifecycle.audit.tracing import pages, records_of
 from lifecycle.changes import split_path
-from lifecycle.context import current
 from lifecycle.errors import HeldError, HistoryError
 
 __all__ = ["Erased", "Privacy", "Pruned", "erase", "export_subject", "hold", "keys_of", "prune"]
@@ -121,15 +120,11 @@ def erase(
         for query in (*queries, *(Query(entity=entity, key=one) for one in known or ())):
             yield from (record.position for record in _oldest_first(store, query))
 
-    holds = in_force(ledger)
+    guard = Guard(ledger)
     matched = 0
-    for chunk in some_at_a_time(places()) if holds or dry_run else ():
+    for chunk in some_at_a_time(places(), CHUNK) if guard or dry_run else ():
         matched += len(chunk)
-        for (seq, n), found in held_among(ledger, holds, chunk).items():
-            raise HeldError(
-                f"revision {seq}{'' if n == HEADER else f', record {n},'} is kept by legal hold "
-                f"{found.number} ({found.reason or 'no reason was given'}): release it first"
-            )
+        _refuse_held(guard, chunk)
 
     def pending() -> int:
         return sum(_concerns(one, actor, entity, known, names) for one in _intents(store))
@@ -138,11 +133,22 @@ def erase(
         return Erased(matched=matched, rows=0, values=0, dry_run=True, pending=pending())
     wanted = _wanted(actor is not None, names, with_keys)
     matched = rows = values = 0
-    for chunk in some_at_a_time(places()):
-        changed, gone = erase_chunk(ledger, chunk, wanted, signer)
+    for chunk in some_at_a_time(places(), CHUNK):
+        entry = begun(ledger, "erase")
+        if guard.look():
+            _refuse_held(guard, chunk)
+        changed, gone = erase_chunk(ledger, entry, chunk, wanted, signer)
         matched, rows, values = matched + len(chunk), rows + changed, values + gone
         progress(len(chunk))
     return Erased(matched=matched, rows=rows, values=values, dry_run=False, pending=pending())
+
+
+def _refuse_held(guard: Guard, places: Sequence[Place]) -> None:
+    for (seq, n), found in guard.among(places).items():
+        raise HeldError(
+            f"revision {seq}{'' if n == HEADER else f', record {n},'} is kept by legal hold "
+            f"{found.number} ({found.reason or 'no reason was given'}): release it first"
+        )
 
 
 def _refuse_unknown(
@@ -228,8 +234,8 @@ def prune(
         raise ValueError(f"older_than={before!r} has no time zone; give an aware datetime")
     if keep is not None and (entity is None or keep < 1):
         raise ValueError("keep is a number from 1 on, and needs the entity it is for")
-    holds = in_force(ledger)
-    records = revisions = held = 0
+    guard = Guard(ledger)
+    records = held = 0
 
     def old() -> Iterator[list[Place]]:
         after = (-1, HEADER)
@@ -244,7 +250,7 @@ def prune(
         after: str | None = None
         while keep is not None and entity is not None:
             found, after = ledger.excess(entity, keep, after, CHUNK)
-            for some in some_at_a_time(found):
+            for some in some_at_a_time(found, CHUNK):
                 yield some if before is None else _made_since(ledger, before, some)
             if after is None:
                 return
@@ -258,25 +264,25 @@ def prune(
             yield [(seq, HEADER) for seq in found]
             last = found[-1]
 
+    def pruned(chunk: list[Place]) -> list[Place]:
+        entry = begun(ledger, "prune")
+        guard.look()
+        kept = guard.among(chunk)
+        free = [place for place in chunk if place not in kept]
+        if free and not dry_run:
+            prune_chunk(ledger, entry, free, signer)
+        return free
+
     emptied = Emptied(ledger)
     by_age = ((chunk, dry_run) for chunk in old())
     for chunk, may_empty in chain(by_age, ((chunk, False) for chunk in excess())):
-        kept = held_among(ledger, holds, chunk)
-        free = [place for place in chunk if place not in kept]
-        held += len(kept)
+        free = pruned(chunk)
+        held += len(chunk) - len(free)
         records += len(free)
-        if free and not dry_run:
-            prune_chunk(ledger, free, signer)
-        elif may_empty:
+        if may_empty:
             emptied.take(free)
         progress(len(chunk))
-    for chunk in bare():
-        kept = held_among(ledger, holds, chunk)
-        free = [place for place in chunk if place not in kept]
-        revisions += len(free)
-        if free and not dry_run:
-            prune_chunk(ledger, free, signer)
-    revisions += emptied.count
+    revisions = sum(len(pruned(chunk)) for chunk in bare()) + emptied.count
     return Pruned(records=records, revisions=revisions, held=held, dry_run=dry_run)
 
 
@@ -294,37 +300,6 @@ def _ago(age: timedelta) -> datetime:
         return datetime.now(UTC) - age
     except OverflowError:
         raise ValueError(f"older_than={age} is before the first year there is") from None
-
-
-def hold(
-    store: AuditStore,
-    *,
-    entity: str | None = None,
-    key: str | None = None,
-    actor: str | None = None,
-    reason: str | None = None,
-) -> Hold:
-    """Keep records from being pruned and erased: of a model, an object or an actor.
-
-    An object is held under every key it had and will have. Returns the hold with its number, by
-    which it is released. Raises ``ValueError`` when it is not
-    said what to hold, ``ConfigurationError`` for a store that cannot, and what the store raises.
-    """
-    if entity is None and actor is None:
-        raise ValueError("a hold needs an entity, perhaps with a key, or an actor")
-    if key is not None and entity is None:
-        raise ValueError(f"a hold on key {key!r} needs the entity the key belongs to")
-    context = current()
-    return ledger_of(store).add_hold(
-        Hold(
-            at=datetime.now(UTC).isoformat(timespec="microseconds"),
-            entity=entity,
-            key=key,
-            actor=actor,
-            reason=reason or context.reason,
-            set_by=context.actor,
-        )
-    )
 
 
 def export_subject(
@@ -427,18 +402,24 @@ class Privacy:
         *,
         actor: str | None = None,
         reason: str | None = None,
+        key: str | bytes | None = None,
     ) -> Hold:
-        """Keep a model's, an object's or an actor's records from being pruned and erased."""
-        entity, key = self._subject(target, identity)
-        return hold(self._store(), entity=entity, key=key, actor=actor, reason=reason)
+        """Keep a model's, an object's or an actor's records from being pruned and erased.
+
+        ``key`` signs it, as in the other acts; see `lifecycle.audit.holding.hold`.
+        """
+        entity, of = self._subject(target, identity)
+        return hold(
+            self._store(), entity=entity, key=of, actor=actor, reason=reason, signing_key=key
+        )
 
     def holds(self) -> list[Hold]:
         """The legal holds there are."""
         return ledger_of(self._store()).holds()
 
-    def release(self, number: int) -> bool:
+    def release(self, number: int, *, key: str | bytes | None = None) -> bool:
         """Take a legal hold away; returns whether there was one of that number."""
-        return ledger_of(self._store()).release(number)
+        return release(self._store(), number, signing_key=key)
 
     def export_subject(
         self, *objects: tuple[type | str, Any] | Any, actor: str | None = None

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from lifecycle.audit.chain import (
     Checkpoint,
     Entry,
+    Kind,
     Tree,
     chained,
     public_key,
     signature_fault,
 )
 from lifecycle.audit.findings import MOST, VERIFICATION, Finding, Verdict
+from lifecycle.audit.holding import unlike
 from lifecycle.audit.leaves import (
     HEADER,
     SALT,
@@ -99,6 +101,7 @@ class _Verification:
         else:
             self._rest(last)
         self._finished_acts()
+        self._holds()
         if last is None and not self._verdict.found:
             raise EvidenceError(
                 "nothing has been sealed in this log, so there is nothing to verify against: "
@@ -142,7 +145,7 @@ class _Verification:
             yield "it does not continue the one before it, which was altered or replaced"
         if entry.digest != entry.worked_out():
             yield "it was altered"
-        if entry.kind not in ("seal", "prune", "erase"):
+        if entry.kind not in get_args(Kind):
             yield f"it is of an unknown kind, {entry.kind!r}"
         if entry.kind == "seal" and last is not None and entry.position <= last.position:
             yield "it goes back behind the seal before it"
@@ -219,6 +222,16 @@ class _Verification:
                     f"it tells of {act.entry.count} things that a {act.entry.kind} removed, and "
                     "they are not the ones that are gone by it",
                 )
+
+    def _holds(self) -> None:
+        """Compare the legal holds with what the chain tells of them."""
+        try:
+            for what, number, why in unlike(self._ledger):
+                self._verdict.add(what, f"legal hold {number}", why)
+        except (EvidenceError, StoreError, ValueError, TypeError) as error:
+            if _is_elsewhere(error):
+                raise
+            self._verdict.add("unreadable", "the legal holds", str(error))
 
     def _compare(self, leaves: list[Leaf], following: Leaf | None) -> None:
         """Compare some leaves with the rows of the log."""

@@ -9,9 +9,10 @@ from typing import Any
 import click
 import msgspec
 
+from lifecycle.audit.holding import hold as hold_records
+from lifecycle.audit.holding import release as release_hold
 from lifecycle.audit.ledger import Hold, ledger_of
 from lifecycle.audit.privacy import erase as erase_values
-from lifecycle.audit.privacy import hold as hold_records
 from lifecycle.audit.privacy import keys_of
 from lifecycle.audit.privacy import prune as prune_log
 from lifecycle.cli.logs import a_log, agreed, as_lines, counting, the_store, told
@@ -190,14 +191,16 @@ Examples:
 @click.option("--entity", help="Hold the records of this model.")
 @click.option("--key", help="Only of the object with this key.")
 @click.option("--actor", help="Hold what this actor did.")
-@click.option("--reason", help="Why.")
-@click.option("--by", help="Who sets it.")
 @click.option("--release", type=int, metavar="NUMBER", help="Take the hold of this number away.")
+@click.option("--reason", help="Why, for the chain of seals, too.")
+@click.option("--by", help="Who does it, for the chain of seals, too.")
+@signing_key
 @a_log
 def hold(
     store: Any,
     app: Any,
     json: bool,
+    key_file: Any,
     entity: str | None,
     key: str | None,
     actor: str | None,
@@ -205,18 +208,25 @@ def hold(
     by: str | None,
     release: int | None,
 ) -> None:
-    """Keep records from being pruned and erased; without options, list what is held."""
+    """Keep records from being pruned and erased; without options, list what is held.
+
+    Who sets and who releases a hold is in the chain of seals, and `lifecycle verify` finds one that
+    was taken away or altered past that.
+    """
     with told():
-        log = the_store(store, app)
+        log, signs = the_store(store, app), {"signing_key": key_in(key_file)}
         if release is not None:
-            if not ledger_of(log).release(release):
-                raise click.ClickException(f"there is no hold {release}")
+            with acting(by, reason=reason):
+                if not release_hold(log, release, **signs):
+                    raise click.ClickException(f"there is no hold {release}")
             as_lines({"released": release}, json, f"Hold {release} is released.")
         elif entity or actor or key:
             if entity:
                 Log(log, app).history.refuse_unknown(entity)
             with acting(by):
-                made = hold_records(log, entity=entity, key=key, actor=actor, reason=reason)
+                made = hold_records(
+                    log, entity=entity, key=key, actor=actor, reason=reason, **signs
+                )
             as_lines(made, json, _words(made))
         else:
             holds = ledger_of(log).holds()

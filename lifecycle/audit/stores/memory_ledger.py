@@ -47,8 +47,9 @@ class MemoryLedger:
     def last_seal(self) -> Entry | None:
         return next((one for one in reversed(self._evidence.entries) if one.kind == "seal"), None)
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
-        return (one for one in list(self._evidence.entries) if one.number > after)
+    def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:
+        there = [one for one in self._evidence.entries if not kinds or one.kind in kinds]
+        return (one for one in there if one.number > after)
 
     def leaves(self, seal: int, place: int, limit: int) -> list[Leaf]:
         mine = (one for one in self._evidence.leaves if one.seal == seal and one.place >= place)
@@ -172,11 +173,13 @@ class MemoryLedger:
                 list(evidence.entries),
                 deepcopy(evidence.leaves),
             )
+            holds = dict(evidence.holds)
             evidence.entries.append(entry)
             try:
                 yield self
             except BaseException:
                 store._revisions, store._records, evidence.entries, evidence.leaves = before
+                evidence.holds = holds
                 raise
             finally:
                 store._by_id = {one.id: one for one in store._revisions}
@@ -228,5 +231,5 @@ class MemoryLedger:
         stored = self._evidence.holds[number] = replace(hold, number=number)
         return stored
 
-    def release(self, number: int) -> bool:
-        return self._evidence.holds.pop(number, None) is not None
+    def remove_hold(self, number: int) -> None:
+        self._evidence.holds.pop(number, None)

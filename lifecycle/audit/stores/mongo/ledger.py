@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -159,9 +158,10 @@ class MongoLedger(_Reading):
         found = self._found(self._seals, wanted, sort=[("number", DESCENDING)], limit=1)
         return _entry(found[0]) if found else None
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
+    def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:
+        wanted = {"kind": {"$in": [*kinds]}} if kinds else {}
         while True:
-            beyond = {"number": {"$gt": after}}
+            beyond = {"number": {"$gt": after}, **wanted}
             found = self._found(self._seals, beyond, sort=[("number", ASCENDING)], limit=500)
             yield from map(_entry, found)
             if len(found) < 500:
@@ -310,20 +310,6 @@ class MongoLedger(_Reading):
         found = self._found(self._holds, {}, projection={"_id": 0}, sort=[("number", ASCENDING)])
         return [Hold(**one) for one in found]
 
-    def add_hold(self, hold: Hold) -> Hold:
-        while True:
-            newest = self._found(self._holds, {}, sort=[("number", DESCENDING)], limit=1)
-            made = replace(hold, number=newest[0]["number"] + 1 if newest else 1)
-            document = {"_id": made.number, **asdict(made)}
-            try:
-                self._asked(partial(self._holds.insert_one, document))
-            except DuplicateKeyError:
-                continue  # another one was quicker
-            return made
-
-    def release(self, number: int) -> bool:
-        return self._asked(lambda: self._holds.delete_one({"number": number}).deleted_count > 0)
-
 
 class _Writer(_Reading):
     """The `LedgerWriter` of one transaction."""
@@ -404,6 +390,15 @@ class _Writer(_Reading):
             for head in self._found(self._log, {**_HEADS, **places}):
                 self._do(self._log.delete_one, {"_id": head["_id"]})
                 self._do(self._log.insert_one, closed_placeholder(head["_id"], newest))
+
+    def add_hold(self, hold: Hold) -> Hold:
+        newest = self._found(self._holds, {}, sort=[("number", DESCENDING)], limit=1)
+        made = replace(hold, number=newest[0]["number"] + 1 if newest else 1)
+        self._do(self._holds.insert_one, {"_id": made.number, **asdict(made)})
+        return made
+
+    def remove_hold(self, number: int) -> None:
+        self._do(self._holds.delete_one, {"number": number})
 
     def finish(self, entry: Entry | None) -> None:
         here = {"number": self._number}

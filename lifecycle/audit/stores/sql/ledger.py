@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from operator import itemgetter
@@ -74,10 +74,11 @@ class SqlLedger(Reading):
             row = connection.execute(statement).one_or_none()
         return None if row is None else Entry(**row._mapping)
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
+    def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:
         seal = self._tables.seal
+        wanted = [seal.c.kind.in_(kinds)] if kinds else []
         while True:
-            statement = select(seal).where(seal.c.number > after).order_by(seal.c.number)
+            statement = select(seal).where(seal.c.number > after, *wanted).order_by(seal.c.number)
             with self._transaction() as connection:
                 rows = connection.execute(statement.limit(500)).all()
             for row in rows:
@@ -263,19 +264,6 @@ class SqlLedger(Reading):
             rows = connection.execute(select(hold).order_by(hold.c.number)).all()
         return [Hold(**row._mapping) for row in rows]
 
-    def add_hold(self, hold: Hold) -> Hold:
-        values = asdict(hold)
-        del values["number"]
-        with self._transaction() as connection:
-            result = connection.execute(insert(self._tables.hold), values)
-            assert result.inserted_primary_key is not None
-            return replace(hold, number=result.inserted_primary_key[0])
-
-    def release(self, number: int) -> bool:
-        hold = self._tables.hold
-        with self._transaction() as connection:
-            return connection.execute(delete(hold).where(hold.c.number == number)).rowcount > 0
-
 
 class _Writer(Reading):
     """The `LedgerWriter` of one transaction."""
@@ -342,6 +330,17 @@ class _Writer(Reading):
         if single:
             there = tuple_(change.c.seq, change.c.n).in_(single)
             self._connection.execute(delete(change).where(there))
+
+    def add_hold(self, hold: Hold) -> Hold:
+        values = asdict(hold)
+        del values["number"]
+        result = self._connection.execute(insert(self._tables.hold), values)
+        assert result.inserted_primary_key is not None
+        return replace(hold, number=result.inserted_primary_key[0])
+
+    def remove_hold(self, number: int) -> None:
+        hold = self._tables.hold
+        self._connection.execute(delete(hold).where(hold.c.number == number))
 
     def finish(self, entry: Entry | None) -> None:
         seal = self._tables.seal

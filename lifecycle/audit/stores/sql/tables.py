@@ -287,6 +287,7 @@ def _hold_table(metadata: MetaData) -> Table:
         Column("actor", ExactText(_LENGTH)),
         Column("reason", ExactText()),
         Column("set_by", ExactText()),
+        Column("salt", String(32)),
         sqlite_autoincrement=True,
         **_OPTIONS,
     )
