@@ -93,6 +93,14 @@ class Objects(Protocol):
         """Whether it has been deleted, as far as its mapper knows."""
         ...
 
+    def await_assignment(self, instance: Any, fields: Sequence[str]) -> None:
+        """Notice from now on when one of these fields, which have no value, is assigned to."""
+        ...
+
+    def awaits_assignment(self, instance: Any, fields: Sequence[str]) -> bool:
+        """Whether nothing has been assigned to any of them since, be it ``None``."""
+        ...
+
     def unsaved(self, instance: Any) -> str | None:
         """Why what is assigned to it would not be saved, and what to do; ``None`` if it would."""
         ...

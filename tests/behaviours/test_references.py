@@ -189,6 +189,29 @@ def test_an_object_that_is_never_saved_is_refused(models: Models) -> None:
     assert models.near.read(models.Source, identifier, "target_id") is not None
 
 
+def test_an_identifier_set_by_hand_counts_over_what_was_assigned_before(models: Models) -> None:
+    """Be it to None: what was assigned last counts, and an unsaved one is not waited for."""
+    there = str(models.target().id)
+    (identifier,) = models.refer(models.target())
+    for by_hand in (None, there):
+        source = models.Source(name="s")
+        source.target = models.Target(name="never")
+        source.target_id = by_hand
+        assert by_hand or source.target is None
+        with models.near.transaction():
+            made = models.near.add(source).id
+        assert models.near.read(models.Source, made, "target_id") == by_hand
+        with models.near.edited(models.Source, identifier) as read:
+            read.target = models.Target(name="never")
+            assert read.target.name == "never"
+            read.target_id = by_hand
+        assert models.near.read(models.Source, identifier, "target_id") == by_hand
+    source = models.Source(name="s", target_id=None)
+    source.target = models.Target(name="never")
+    with pytest.raises(UnsavedReference), models.near.transaction():
+        models.near.add(source)
+
+
 def test_adding_on_the_other_side_assigns_to_this_one(models: Models) -> None:
     """Gedmo's collections write nothing back."""
     target = models.target()

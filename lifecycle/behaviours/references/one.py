@@ -13,7 +13,7 @@ from lifecycle.behaviours.references.declaring import (
     references_of,
 )
 from lifecycle.behaviours.references.held import Entry, held, holding
-from lifecycle.behaviours.references.pending import await_identity
+from lifecycle.behaviours.references.pending import await_identity, is_pending
 from lifecycle.behaviours.references.reading import session_for, together
 from lifecycle.bundles import Behaviour
 from lifecycle.errors import ConfigurationError, MissingReference
@@ -39,6 +39,7 @@ class ReferenceOne(Reference[T]):
 
     An object without an identifier can be assigned before it is saved: its identifier is written
     when this one is flushed, or saved, which raises ``UnsavedReference`` if there is none by then.
+    What is assigned to the fields after that counts instead, be it ``None``.
 
     ``inversed_by`` names the `ReferenceMany` of the other side; ``on_delete`` says what becomes of
     this object when the other one is deleted, see `lifecycle.behaviours.references`; with
@@ -136,13 +137,13 @@ class ReferenceOne(Reference[T]):
                 f"{self} takes a {self.target.__qualname__} or None, not a "
                 f"{type(value).__qualname__}"
             )
-        identity = objects_of(type(value)).identity(value)
+        objects, identity = objects_of(type(instance)), objects_of(type(value)).identity(value)
         if identity is None:
             _touch_fields(instance, self.fields)
         values = self.write(instance, identity)
-        stamp = objects_of(type(instance)).stamp(instance)
-        holding(instance)[self.name] = Entry(stamp, values, value)
+        holding(instance)[self.name] = Entry(objects.stamp(instance), values, value)
         if identity is None:
+            objects.await_assignment(instance, self.fields)
             await_identity(instance)
         self._enter(instance, value)
 
@@ -166,9 +167,8 @@ class ReferenceOne(Reference[T]):
         objects = objects_of(type(instance))
         entry = held(instance).get(self.name)
         if None in values:
-            pending = entry is not None and entry.values is None
-            if pending and objects.stands(instance, cast("Entry", entry).stamp):
-                return cast("T", cast("Entry", entry).target)
+            if entry is not None and is_pending(instance, self.fields, entry):
+                return cast("T", entry.target)
             if objects.peek(instance, self.fields) is None:
                 raise MissingReference(
                     f"{self} of a {type(instance).__qualname__} cannot be read, for it was loaded "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -14,7 +14,7 @@ from lifecycle.errors import UnsavedReference
 from lifecycle.moments import OnFlush, PreFlush
 from lifecycle.objects import objects_of
 
-__all__ = ["await_identity", "refuse_unresolved", "resolve"]
+__all__ = ["await_identity", "is_pending", "refuse_unresolved", "resolve"]
 
 _lock: Final = Lock()
 _waiting: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()
@@ -72,17 +72,30 @@ def _concerned(event: PreFlush | OnFlush) -> Iterator[Any]:
 
 def _pending(instance: Any) -> list[tuple[Any, Entry]]:
     """The references of an object that wait, and still count."""
-    objects, entries = objects_of(type(instance)), held(instance)
-    found = []
-    for name, reference in references_of(type(instance)).items():
-        entry = entries.get(name)
-        if entry is None or entry.values is not None or not hasattr(reference, "fields"):
-            continue
-        values = objects.peek(instance, reference.fields)
-        is_free = values is None or None in values  # else an identifier was assigned since
-        if is_free and objects.stands(instance, entry.stamp):
-            found.append((reference, entry))
-    return found
+    entries = held(instance)
+    return [
+        (reference, entry)
+        for name, reference in references_of(type(instance)).items()
+        if (entry := entries.get(name)) is not None
+        and hasattr(reference, "fields")
+        and is_pending(instance, reference.fields, entry)
+    ]
+
+
+def is_pending(instance: Any, fields: Sequence[str], entry: Entry) -> bool:
+    """Whether what was assigned to a reference had no identifier, and nothing was assigned since.
+
+    ``fields`` are those that wait for it.
+    """
+    if entry.values is not None:
+        return False
+    objects = objects_of(type(instance))
+    values = objects.peek(instance, fields)
+    return (
+        (values is None or None in values)  # else it was read anew
+        and objects.stands(instance, entry.stamp)
+        and objects.awaits_assignment(instance, fields)
+    )
 
 
 def _forget_settled(instance: Any) -> None:

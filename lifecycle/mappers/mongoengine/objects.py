@@ -124,6 +124,13 @@ class DocumentObjects:
     def is_gone(self, instance: Any) -> bool:
         return vars(instance).get(_GONE) is not None
 
+    def await_assignment(self, instance: Any, fields: Sequence[str]) -> None:
+        for name in fields:
+            instance._data.pop(name, None)  # which reads as None, and comes back when assigned
+
+    def awaits_assignment(self, instance: Any, fields: Sequence[str]) -> bool:
+        return not any(name in instance._data for name in fields)
+
     def unsaved(self, instance: Any) -> str | None:
         return "was never saved: there is nothing to bring back" if instance._created else None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, Select, Table, TypeDecorator, inspect, select, tuple_
+from sqlalchemy import Engine, Select, Table, TypeDecorator, event, inspect, select, tuple_
 from sqlalchemy.exc import InvalidRequestError, UnboundExecutionError
 from sqlalchemy.orm import InstanceState, Mapper, Session, class_mapper, object_session
 from sqlalchemy.orm.attributes import flag_dirty, instance_state
@@ -25,6 +25,7 @@ from lifecycle.removal import WITH_DELETED
 __all__ = ["OBJECTS", "SqlObjects", "can_await"]
 
 _AT_ONCE: Final = 1_000
+_UNASSIGNED: Final = "_lifecycle_unassigned"
 
 _tables: Final[WeakKeyDictionary[Engine, dict[Table, bool]]] = WeakKeyDictionary()
 """Which tables are in the database of each engine, of those that were asked about."""
@@ -74,6 +75,18 @@ class SqlObjects:
 
     def is_gone(self, instance: Any) -> bool:
         return bool(instance_state(instance).was_deleted)
+
+    def await_assignment(self, instance: Any, fields: Sequence[str]) -> None:
+        cls = type(instance)
+        for name in fields:
+            attribute = getattr(cls, name)
+            if not event.contains(attribute, "set", _assigned):
+                event.listen(attribute, "set", _assigned, raw=True)
+        vars(instance).setdefault(_UNASSIGNED, set()).update(fields)
+
+    def awaits_assignment(self, instance: Any, fields: Sequence[str]) -> bool:
+        unassigned: set[str] = vars(instance).get(_UNASSIGNED, set())
+        return unassigned.issuperset(fields)
 
     def unsaved(self, instance: Any) -> str | None:
         state = instance_state(instance)
@@ -251,6 +264,11 @@ class SqlObjects:
 
 
 OBJECTS: Final = SqlObjects()
+
+
+def _assigned(state: InstanceState[Any], value: Any, old: Any, initiator: Any) -> None:
+    """Listens to fields of the classes that have had to wait for an identifier."""
+    state.dict.get(_UNASSIGNED, set()).discard(initiator.key)
 
 
 def can_await() -> bool:
