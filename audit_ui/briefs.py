@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from audit_ui.diffs import edits_of, notes
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.myers import common_head
+from audit_ui.referring import Leading, Leads, Target, leads_nowhere
 from audit_ui.text import shortened
 from audit_ui.values import shown, worded
 from audit_ui.wording import Fragment, Mark
@@ -44,21 +45,39 @@ class Brief:
     rest: tuple[BriefField, ...]
     left_out: int
 
+    def targets(self) -> Iterator[Target]:
+        """What its values refer to."""
+        for field in (*self.first, *self.rest):
+            yield from (one.target for one in field.fragments if one.target is not None)
+
 
 _FIRST: Final = 3
 _REST: Final = 20
 _BRIEF: Final = 56  # characters of one value
 
 
-def brief(changes: ChangeSet) -> Brief:
+def brief(changes: ChangeSet, leading: Leading | None = None) -> Brief:
     """The first fields in one line each; those that say something first."""
+    leads = leads_nowhere if leading is None else leading(changes)
     deltas = list(changes.items())
     deltas.sort(key=lambda item: _says_nothing(item[1]))
     fields = [
-        BriefField(tuple(split_path(path)), _in_brief(delta, changes.operation))
+        _field(tuple(split_path(path)), delta, changes.operation, leads)
         for path, delta in deltas[: _FIRST + _REST]
     ]
     return Brief(tuple(fields[:_FIRST]), tuple(fields[_FIRST:]), len(deltas) - len(fields))
+
+
+def _field(path: tuple[str, ...], delta: Delta, operation: Operation, leads: Leads) -> BriefField:
+    fragments = _in_brief(delta, operation)
+    if isinstance(delta, Change):  # of any other the fragments are no whole values
+        values = {"removed": (delta.old, False), "added": (delta.new, True)}
+        values["same"] = values["added"]
+        fragments = tuple(
+            replace(one, target=leads(path, *values[one.mark])) if one.mark in values else one
+            for one in fragments
+        )
+    return BriefField(path, fragments)
 
 
 def _says_nothing(delta: Delta) -> bool:

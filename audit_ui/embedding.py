@@ -82,7 +82,12 @@ class Embedded:
         site = Site(store, store, "")
         with speaking(self._locale):
             html = site.templates.get_template("fragment.html").render(
-                links=self._links, entity=entity, key=key, records=page.records, more=page.next
+                links=self._links,
+                entity=entity,
+                key=key,
+                records=page.records,
+                more=page.next,
+                names={},
             )
         return Markup(html)
 

@@ -17,6 +17,7 @@ __all__ = [
     "Leading",
     "Leads",
     "Models",
+    "Remembered",
     "Target",
     "asked_for",
     "leads",
@@ -40,6 +41,34 @@ class Models(Protocol):
     def relation(self, entity: str, name: str) -> Relation:
         """By a relationship; raises ``HistoryError`` for none."""
         ...
+
+
+class Remembered:
+    """Models that are asked once about each entity, as for the time of one request."""
+
+    def __init__(self, models: Models) -> None:
+        self._models: Final = models
+        self._sources: Final[dict[str | None, list[Pointer]]] = {}
+        self._relations: Final[dict[tuple[str, str], Relation | HistoryError]] = {}
+
+    def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Pointer]:
+        if entity is not None:
+            return self._models.pointers(entity, source=source)
+        if source not in self._sources:
+            self._sources[source] = self._models.pointers(source=source)
+        return self._sources[source]
+
+    def relation(self, entity: str, name: str) -> Relation:
+        known = self._relations.get((entity, name))
+        if known is None:
+            try:
+                known = self._models.relation(entity, name)
+            except HistoryError as error:
+                known = error
+            self._relations[entity, name] = known
+        if isinstance(known, HistoryError):
+            raise known
+        return known
 
 
 class Target(NamedTuple):

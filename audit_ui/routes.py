@@ -23,6 +23,7 @@ from audit_ui.languages import gettext as _
 from audit_ui.links import JSON, unsegment
 from audit_ui.origins import check_origin
 from audit_ui.reader import Reader
+from audit_ui.referring import Remembered
 from audit_ui.search import parse
 from audit_ui.site import Site
 from audit_ui.veil import veiled
@@ -171,9 +172,11 @@ class Pages:
         """The pages as this request's user may see them."""
         reader = Reader(self._gate, request.scope.get("user"), page)
         request.scope["audit_ui.reader"] = reader
-        if not reader.is_veiled:
-            return self._site
         site = self._site
+        if site.models is not None:
+            site = replace(site, models=Remembered(site.models))
+        if not reader.is_veiled:
+            return site
         return replace(
             site,
             store=veiled(site.store, reader.sees),

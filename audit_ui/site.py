@@ -190,6 +190,13 @@ class Site:
         )
         return list(islice(seen, MOST))
 
+    def brief_targets(self, request: Request, records: Iterable[Record]) -> list[Target]:
+        """What the values of records refer to, as lists of changes show them."""
+        if self.models is None or self.is_json(request):
+            return []
+        short = (brief(one.changes, self.leading(one.entity, one, one)) for one in records)
+        return self.targets(request, *(one.targets() for one in short))
+
     def names(self, targets: Sequence[Target]) -> dict[Target, str]:
         """What targets called themselves. One question."""
         if not targets:

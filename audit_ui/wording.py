@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.myers import Run, runs
+from audit_ui.referring import Target
 from audit_ui.text import spaces_shown
 
 __all__ = ["Fragment", "Line", "Mark", "compared_lines", "compared_words", "folded", "plain_lines"]
@@ -19,10 +20,14 @@ Mark: TypeAlias = Literal["same", "removed", "added", "gap"]
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Part of a text; a ``gap`` says in words what was left out there."""
+    """Part of a text; a ``gap`` says in words what was left out there.
+
+    ``target`` is what it refers to, where it is all of a value.
+    """
 
     mark: Mark
     text: str
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,4 +45,5 @@ def actor_page(site: Site, request: Request, actor: str) -> Response:
         slice=slice,
         counts=Counter((record.entity, record.operation) for record in slice.records),
         paged=bool(cursor),
+        names=site.names(site.brief_targets(request, slice.records)),
     )

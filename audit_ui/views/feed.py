@@ -86,6 +86,8 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     count = None
     if params.get("count") == "1" and sieve is None:
         count = site.store.count_at_most(query, COUNTED + 1)
+    # A sieve may take two questions, a count takes one, and the entities another.
+    targets = site.brief_targets(request, slice.records) if sieve is None and count is None else []
     return site.render(
         request,
         "empty.html" if is_empty else "feed.html",
@@ -110,6 +112,7 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
         groups=grouped(slice.records),
         slice=slice,
         paged=bool(cursor),
+        names=site.names(targets),
         own_views=own,
         search=search_of(filters),
         may_keep=bool(filters)

@@ -49,5 +49,6 @@ def group_page(site: Site, request: Request, group: str) -> Response:
         counts=Counter((record.entity, record.operation) for record in slice.records),
         more=slice.newer,
         paged=bool(cursor),
+        names=site.names(site.brief_targets(request, slice.records)),
         may_undo=site.may_undo_any(request, slice.records),
     )

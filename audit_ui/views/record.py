@@ -35,7 +35,7 @@ def record_page(site: Site, request: Request, record: str) -> Response:
     full = request.query_params.get("full") == "1"
     leading = site.leading(found.record.entity, found.record, found.record)
     shown = table(found.record.changes, full=full, leading=leading)
-    targets = site.targets(request, shown.targets())
+    targets = site.targets(request, shown.targets(), site.brief_targets(request, found.siblings))
     asked = (*neighbours(found.record), *map(asked_for, targets))
     previous, following, *glimpses = site.store.glimpses(asked)
     return site.render(

@@ -68,6 +68,7 @@ def revision_page(site: Site, request: Request, revision: str) -> Response:
         counts=Counter((record.entity, record.operation) for record in records),
         more=slice.newer,
         paged=bool(cursor),
+        names=site.names(site.brief_targets(request, records if whole else ())),
         beside=_beside(site, found) if not cursor else [],
         may_undo=site.may_undo_any(request, slice.records),
         restores=(restores := reverted(found)),

@@ -24,9 +24,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship,
 from starlette.testclient import TestClient
 
 import audit_ui
-from lifecycle import Lifecycle, audited, not_audited
+from audit_ui.referring import Remembered
+from lifecycle import Lifecycle, acting, audited, not_audited
 from lifecycle.audit.records import Record
 from lifecycle.audit.stores.memory import MemoryStore
+from lifecycle.errors import HistoryError
 from tests.statements import statements
 from tests.ui.conftest import everyone
 
@@ -263,3 +265,51 @@ def test_documents_are_named_too(mongo: object) -> None:
     assert [name for name, _ in referred(page)] == ["Ann", "Bob", "Cleo"]
     lifecycle.uninstall(WerBook)
     lifecycle.uninstall(WerAuthor)
+
+
+def test_lists_of_changes_name_what_their_values_refer_to(house: House) -> None:
+    """On the feed, the pages of an entity, a transaction and an actor, and beside a record."""
+    with acting("zoe"):
+        moved = house.change(WerKey, 1, owner_id=1)
+    with house.browse() as client, statements(house.engine) as seen:
+        for address in ("/", "/o/wer.Key/", "/a/zoe", f"/t/{moved.revision.id}"):
+            seen.clear()
+            found = referred(client.get(address).text)
+            assert found[:2] == [("Robert", BOB), ("Annabel", ANN)], address
+            asked = [one for one in seen if one.lstrip("( ").startswith(("SELECT", "WITH"))]
+            assert len(asked) <= 3, address
+        seen.clear()
+        assert referred(client.get("/?-actor=eve").text) == []
+        assert len([one for one in seen if one.startswith(("SELECT", "WITH"))]) <= 3
+
+
+def test_beside_a_record_the_others_of_its_transaction_are_named(house: House) -> None:
+    """In the same question as its own."""
+    house.add(WerPerson(id=8, name="Hal", boss_id=2), WerRoom(house=9, number=9))
+    room = next(house.lifecycle.history.of(WerRoom, (9, 9)))
+    with house.browse() as client:
+        assert ("Robert", BOB) in referred(client.get(f"/r/{room.id}").text)
+
+
+def test_models_are_asked_once_about_each_entity(house: House) -> None:
+    """By one page, whether they know a relationship or not."""
+    asked: list[str] = []
+
+    class Counting:
+        def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Any]:
+            asked.append(f"{entity} {source}")
+            return house.lifecycle.pointers(entity, source=source)
+
+        def relation(self, entity: str, name: str) -> Any:
+            asked.append(f"{entity}.{name}")
+            return house.lifecycle.relation(entity, name)
+
+    known = Remembered(Counting())
+    for _ in range(2):
+        [owner] = known.pointers("wer.Person", source="wer.Person")
+        assert owner.fields == ("boss_id",)
+        assert len(known.pointers(source="wer.Key")) == 3
+        assert known.relation("wer.Person", "clubs").target == "wer.Club"
+        with pytest.raises(HistoryError, match="nothing"):
+            known.relation("wer.Person", "nothing")
+    assert asked[1:-1] == ["None wer.Key", "wer.Person.clubs", "wer.Person.nothing"]
