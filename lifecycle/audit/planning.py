@@ -379,5 +379,5 @@ def _made(
 def _shown(value: Any) -> str:
     if value is ABSENT:
         return Said("no value")
-    text = repr(value)
+    text = repr(value) if isinstance(value, str | bytes) else str(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

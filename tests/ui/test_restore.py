@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
 from html import unescape
 from pathlib import Path
 from threading import Thread
@@ -24,7 +26,9 @@ from werkzeug.test import Client
 
 import audit_ui
 from lifecycle import Lifecycle, acting, audited, pre_update
+from lifecycle.audit.planning import _shown
 from lifecycle.audit.records import Record
+from lifecycle.changes import ABSENT
 from lifecycle.errors import ConfigurationError
 from tests.ui.conftest import Log, everyone, insert
 from tests.ui.test_pages import see
@@ -760,3 +764,19 @@ def test_it_works_under_wsgi_below_a_prefix(desk: Desk) -> None:
     thread.join(timeout=10)
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (Decimal("13.00"), "13.00"),
+        (date(2026, 3, 1), "2026-03-01"),
+        ("13.00", "'13.00'"),
+        (["a", 1], "['a', 1]"),
+        ("x" * 80, f"'{'x' * 59}…"),
+        (ABSENT, "no value"),
+    ],
+)
+def test_values_in_conflicts_read_as_people_write_them(value: object, told: str) -> None:
+    """Not as Python does; a text stays apart from a number all the same."""
+    assert _shown(value) == told
