@@ -110,6 +110,7 @@ def lazy_migration(version: str, *, save: Save = "next write") -> Callable[[C], 
             if not _failing.get():
                 raise told from error
             event.stored.noted = Failed(told)
+            _leave_out_unmapped(self, event)
 
     @pre_update(priority=_FIRST)
     def save_migration(self: Any, event: PreUpdate) -> None:
@@ -183,6 +184,14 @@ def _migrate(plan: Plan, instance: Any, event: PreLoad) -> None:
             event.data[stored.unnamed(name)] = value
     for name in noted.gone:
         event.data.pop(stored.unnamed(name), None)
+
+
+def _leave_out_unmapped(instance: Any, event: PreLoad) -> None:
+    """Leave out what the model has no field for any more, which a document cannot be made with."""
+    names = event.stored.named(event.data)
+    for given, name in zip(list(event.data), names, strict=True):
+        if not name.startswith("_") and not hasattr(type(instance), name):
+            del event.data[given]
 
 
 def _read(stored: Stored, plan: Plan) -> Data | None:

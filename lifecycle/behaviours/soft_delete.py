@@ -34,7 +34,8 @@ def soft_delete(
     """Mark objects of a model as deleted instead of deleting them.
 
     ``session.delete(object)`` and ``document.delete()`` set ``field``, which may be empty, to the
-    time of ``clock``; so do ``delete(Model)`` executed by a session, and ``QuerySet.delete()``.
+    time of ``clock``; so do ``delete(Model)`` executed by a session, and ``delete()`` and
+    ``modify(remove=True)`` of querysets.
     Delete hooks run, what they change is saved with the mark, and the log has a removal with all
     values, as of a real one. Conditions of `timestamps` and `blame` see the field change, so
     ``@blame(deleted_by="deleted_at")`` tells by whom. What an ORM cascade deletes too is marked if
@@ -91,7 +92,8 @@ def undelete(instance: T) -> T:
 
     Find it with `with_deleted`, in the session that is to save it. Raises ``ConfigurationError``
     when its model has no `soft_delete`, and ``ConflictError`` when nothing would come of it: for an
-    object that was never saved, is in no session, or is being deleted by it.
+    object that was never saved, is in no session, is being deleted by it, or is not marked, as far
+    as memory has it.
     """
     removal = removal_of(type(instance))
     if removal is None:
@@ -102,6 +104,11 @@ def undelete(instance: T) -> T:
     cls = type(instance)
     objects = objects_of(cls)
     why = objects.unsaved(instance)
+    if why is None and getattr(instance, removal.field) is None:
+        why = (
+            "is not marked as deleted, as it was loaded: if somebody has deleted it since, refresh "
+            "or reload it first"
+        )
     if why is not None:
         identity = objects.identity(instance)
         named = f"{objects.entity(cls)} {'(new)' if identity is None else key_text(identity)}"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import UniqueConstraint
 
-from lifecycle import acting, lazy_migration, soft_delete
+from lifecycle import acting, lazy_migration, migrates, soft_delete
 from lifecycle.behaviours.lazy_migration import Save
 from lifecycle.behaviours.migrations import Migrations
 from lifecycle.errors import ConfigurationError
@@ -79,6 +79,25 @@ def test_a_dry_run_takes_the_steps_and_writes_nothing(world: World, pilgrim: Any
     assert ran.failures[0].key == str(broken)
     assert [stored(world, pilgrim, one) for one in ids] == before
     assert world.records() == []
+
+
+def test_one_that_fails_with_a_field_that_is_gone_is_told(documents: DocumentWorld) -> None:
+    """Though a document could not be made of what is stored of it."""
+
+    def split(data: Any) -> None:
+        data["name"] = data.pop("former").upper()
+
+    steps = type("Steps", (), {"split": staticmethod(migrates(from_=1)(split))})
+    decorator = lazy_migration("version")
+    model = documents.model("Gone", decorator, mixin=steps, name="text", version="number")
+    documents.install()
+    good, bad = ({"former": one, "version": 1, "_cls": "Gone"} for one in ("a", None))
+    ids = model._get_collection().insert_many([bad, good]).inserted_ids
+    ran = documents.lifecycle.migrations.run(model)
+    assert (ran.migrated, ran.failed, ran.left) == (1, 1, 1)
+    assert ran.failures[0].key == str(ids[0])
+    assert documents.read(model, ids[1], "name", "version") == ("A", 2)
+    assert model._get_collection().find_one({"_id": ids[0]})["version"] == 1
 
 
 def test_one_that_fails_keeps_no_other_from_being_migrated(world: World, pilgrim: Any) -> None:

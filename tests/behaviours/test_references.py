@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from lifecycle import ReferenceMany, ReferenceOne
 from lifecycle.behaviours.references import prefetch
@@ -210,6 +211,24 @@ def test_an_identifier_set_by_hand_counts_over_what_was_assigned_before(models: 
     source.target = models.Target(name="never")
     with pytest.raises(UnsavedReference), models.near.transaction():
         models.near.add(source)
+
+
+def test_a_reference_cannot_be_compared_in_a_query(models: Models) -> None:
+    """It would be compared as the Python object it is, and find nothing, without a word."""
+    target = models.target()
+    mixin = models.Source.target.owner
+    for compare in (
+        lambda: models.Source.target == target,
+        lambda: models.Source.target != None,  # noqa: E711
+        lambda: models.Target.sources == [],
+    ):
+        with pytest.raises(TypeError, match="is no column or field, and cannot be asked for"):
+            compare()
+    if isinstance(models.near, SqlWorld):
+        with pytest.raises(TypeError, match="is no column or field"):
+            select(models.Source).filter_by(target=target)
+    assert models.Source.target == mixin.target
+    assert models.Source.target != models.Target.sources
 
 
 def test_adding_on_the_other_side_assigns_to_this_one(models: Models) -> None:

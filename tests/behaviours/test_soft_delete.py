@@ -331,6 +331,22 @@ def test_what_cannot_work_is_an_error() -> None:
         hard(7)
 
 
+def test_what_is_not_marked_cannot_be_brought_back(mapper: World) -> None:
+    """As memory has it: of one that somebody has marked since it was loaded nothing would come."""
+    model = item(mapper)
+    one = mapper.new(model, name="a")
+    with mapper.transaction():
+        stale = mapper.one(model, one)
+        with pytest.raises(ConflictError, match="is not marked as deleted, as it was loaded"):
+            undelete(stale)
+    if not isinstance(mapper, SqlWorld):
+        remove(mapper, model, one)
+        with pytest.raises(ConflictError, match="reload it first"):
+            undelete(stale)
+        undelete(stale.reload()).save()
+    assert mapper.read(model, one, "name") == "a"
+
+
 def test_what_was_never_saved_cannot_be_brought_back(mapper: World) -> None:
     """Nothing would come of it, so it is said."""
     model = item(mapper)
@@ -730,6 +746,20 @@ def test_a_marked_document_at_hand_can_be_read_and_written(documents: DocumentWo
     assert documents.read(model, one, "name") == "e"
     assert told(documents)[-2:] == ["update", "insert"]
     assert differences(documents) == []
+
+
+def test_modify_marks_what_it_is_to_remove(documents: DocumentWorld) -> None:
+    """And returns it as it was, as it does with one that it removes."""
+    model = item(documents)
+    one, other = documents.new(model, name="a"), documents.new(model, name="b")
+    removed = model.objects(name="a").modify(remove=True)
+    assert (removed.id, removed.deleted_at) == (one, None)
+    assert model.objects(name="a").modify(remove=True) is None
+    assert marked(documents, model, one).deleted_at is not None
+    with documents.lifecycle.suppressed(audit=False):
+        assert model.objects(name="b").modify(False, False, True).id == other
+    assert marked(documents, model, other) is None
+    assert told(documents)[2:] == ["delete", "delete"]
 
 
 def test_in_bulk_leaves_out_what_is_marked(documents: DocumentWorld) -> None:

@@ -88,6 +88,19 @@ class Reference(property, Generic[T]):
         for one in observers:
             one.declared()
 
+    def __eq__(self, other: object) -> bool:
+        """Refuse to be compared in a query, which would find nothing, without a word."""
+        if self is other:
+            return True
+        if isinstance(other, Reference):
+            return NotImplemented
+        raise TypeError(
+            f"{self} is no column or field, and cannot be asked for in a query: compare what holds "
+            "the identifier, or follow the reference of an object"
+        )
+
+    __hash__ = object.__hash__
+
     def __str__(self) -> str:
         return f"{self.owner.__qualname__}.{self.name}" if self.name else f"a {self.kind}"
 

@@ -17,7 +17,7 @@ from lifecycle.mappers.mongoengine.documents import is_concrete
 from lifecycle.mappers.mongoengine.images import remember
 from lifecycle.mappers.mongoengine.listening import Bulk, Seen
 from lifecycle.mappers.mongoengine.loading import qualify
-from lifecycle.mappers.mongoengine.removing import mark_all, marker, really
+from lifecycle.mappers.mongoengine.removing import mark_all, marker, really, sets_of_mark
 from lifecycle.mappers.mongoengine.tapping import (
     Tapped,
     tapped_queryset,
@@ -99,10 +99,20 @@ def _deletes_one_by_one(queryset: Any) -> bool:
 
 
 def modify(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
-    """Around ``BaseQuerySet.modify``, which also loads what it found, or what it has made of it."""
+    """Around ``BaseQuerySet.modify``, which also loads what it found, or what it has made of it.
+
+    With ``remove`` it deletes that, or marks it.
+    """
 
     @wraps(original)
     def modify(self: Any, *args: Any, **kwargs: Any) -> Any:
+        removes = kwargs.get("remove", len(args) > 2 and args[2])
+        by = marker(watchers, self._document) if removes else None
+        if by is not None:
+            options = (
+                _only(kwargs, "full_response") if len(args) < 2 else {"full_response": args[1]}
+            )
+            return self.modify(**options, **sets_of_mark(by, self._document))
         with tapped_queryset(self, _listener(watchers, self, "modify")):
             found = original(self, *args, **kwargs)
         if kwargs.get("new", len(args) > 3 and args[3]):

@@ -27,6 +27,7 @@ __all__ = [
     "marker",
     "no_sub_classes",
     "really",
+    "sets_of_mark",
     "shown",
     "with_deleted",
 ]
@@ -153,10 +154,14 @@ def mark_all(by: Watcher, queryset: Any, write_concern: Any = None) -> Any:
     rules = {FOLLOW, DENY}.intersection((cls._meta.get("delete_rules") or {}).values())
     documents = list(queryset.clone().only("pk")) if rules else []
     _check_denied(cls, documents)
-    marking = {f"set__{name}": value for name, value in _marking(by, cls).items()}
-    count = queryset.update(write_concern=write_concern, **marking)
+    count = queryset.update(write_concern=write_concern, **sets_of_mark(by, cls))
     _follow(cls, documents)
     return count
+
+
+def sets_of_mark(by: Watcher, cls: Any) -> dict[str, Any]:
+    """What an update of a queryset is to set in order to mark what it finds."""
+    return {f"set__{name}": value for name, value in _marking(by, cls).items()}
 
 
 def _removal(cls: type) -> Removal:
