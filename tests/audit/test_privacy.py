@@ -13,7 +13,7 @@ from sqlalchemy import Engine, String, delete, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from lifecycle import Lifecycle, acting
-from lifecycle.audit import privacy, sealing
+from lifecycle.audit import erasing, pruning, sealing
 from lifecycle.audit.holding import hold, release
 from lifecycle.audit.privacy import erase, export_subject, prune
 from lifecycle.audit.store import Query
@@ -288,7 +288,7 @@ def test_a_dry_run_of_pruning_tells_what_it_would_do(
     store: Any, given: dict[str, Any], chunk: int, actor: str | None, monkeypatch: Any
 ) -> None:
     """Each record counts once, by age and by number, and so do revisions that would be empty."""
-    monkeypatch.setattr(privacy, "CHUNK", chunk)
+    monkeypatch.setattr(pruning, "CHUNK", chunk)
     fill(store)
     if actor is not None:
         hold(store, actor=actor)
@@ -359,7 +359,8 @@ def test_every_edit_is_found_after_erasing_and_pruning(
 
 def test_pruning_and_erasing_mix(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any order, in many small chunks, with seals in between."""
-    monkeypatch.setattr(privacy, "CHUNK", 2)
+    monkeypatch.setattr(erasing, "CHUNK", 2)
+    monkeypatch.setattr(pruning, "CHUNK", 2)
     monkeypatch.setattr(sealing, "_PARTS", 2)
     sealed(store)
     erase(store, entity="shop.Order", keys=["b"], fields=["phone"])
@@ -529,7 +530,8 @@ def test_a_hold_that_is_set_meanwhile_is_heeded(
     store: Any, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the next chunk on, whatever the job had seen when it began."""
-    monkeypatch.setattr(privacy, "CHUNK", 2)
+    monkeypatch.setattr(erasing, "CHUNK", 2)
+    monkeypatch.setattr(pruning, "CHUNK", 2)
     sealed(store)
     set_: list[int] = []
 
