@@ -14,7 +14,7 @@ from lifecycle.audit.holding import Guard
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.leaves import HEADER
 from lifecycle.audit.ledger import Ledger, ledger_of
-from lifecycle.audit.naming import instead_of
+from lifecycle.audit.names import instead_of
 from lifecycle.audit.progress import Progress, nobody
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore, Query

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import takewhile
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 from lifecycle.audit.fields import FieldValue, field_values
-from lifecycle.audit.naming import instead_of
+from lifecycle.audit.names import Names, instead_of, literal_key
 from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.replaying import Replay, State
 from lifecycle.audit.store import AuditStore, Entry, Page, Query
+from lifecycle.audit.times import When, position_at, revision_id, revision_of
 from lifecycle.audit.tracing import entries_of, pages, records_of, statements, whole_history
 from lifecycle.changes import ChangeSet, Operation, diff
-from lifecycle.errors import HistoryError, UnknownRevision
-from lifecycle.keys import key_text
+from lifecycle.errors import HistoryError
 from lifecycle.markers import ABSENT, UNKNOWN, is_hidden
-from lifecycle.relations import Relation
 
 __all__ = ["FieldValue", "History", "Names", "State", "When", "literal_key"]
 
-When: TypeAlias = datetime | Revision | Record | UUID | str
-"""A time in the log: an aware datetime, a revision, its id, or one record of it."""
-
-_LAST: Final = sys.maxsize
-_BEFORE_ALL: Final = Position(-1, 0)
 _LOOKED_AT: Final = 2_000  # records read at most for one page of those that touch a field
-
-
-class Names(Protocol):
-    """Knows the registered names of models and the keys of their objects."""
-
-    def entity(self, model: type | str) -> str:
-        """The registered name of a model class, or of a name itself."""
-        ...
-
-    def key(self, model: type | str, identity: Any) -> str:
-        """The text of an identity of a model."""
-        ...
-
-    def subject(self, instance: Any) -> tuple[str, str]:
-        """An object's entity and key."""
-        ...
-
-    def entities(self) -> Iterable[str]:
-        """The registered names of every model there is, whether it has been used or not."""
-        ...
-
-    def fields(self, entity: str) -> Collection[str]:
-        """The fields of a model and of those that inherit from it; none where it is not known."""
-        ...
-
-    def relation(self, entity: str, name: str) -> Relation:
-        """A relationship of a model. Raises ``HistoryError`` when it has none of that name."""
-        ...
 
 
 def _touches(record: Record, field: str | None) -> bool:
@@ -183,10 +148,7 @@ class History:
 
     def revision(self, id: UUID | str) -> Revision:
         """The revision of that id. Raises ``UnknownRevision`` when there is none such."""
-        found = self._store().revision(_revision_id(id))
-        if found is None:
-            raise UnknownRevision(f"the audit store has no revision {id}")
-        return found
+        return revision_of(self._store(), id)
 
     def net(self, revision: Revision | UUID | str) -> list[Net]:
         """What a revision came to, one `Net` for each object, in the order they were touched.
@@ -209,7 +171,7 @@ class History:
         fit the ones before it.
         """
         entity, key = self._subject(target, identity)
-        state = self._state(entity, key, self._position(when))
+        state = self._state(entity, key, self._at(when))
         if state is None:
             self.refuse_unknown(target)
         return state
@@ -220,7 +182,7 @@ class History:
         Reads every record of the model up to then, and holds one state per object. Raises as
         `as_of` does.
         """
-        return self._snapshot(model, None if at is None else self._position(at))
+        return self._snapshot(model, None if at is None else self._at(at))
 
     def _snapshot(self, model: type | str, upto: Position | None) -> dict[str, State]:
         entity = self._names.entity(model)
@@ -238,7 +200,7 @@ class History:
         Raises as `as_of` does, and ``ValueError`` when the times are not in order.
         """
         entity = self._names.entity(model)
-        ends = [self._position(when) for when in at]
+        ends = [self._at(when) for when in at]
         if ends != sorted(ends):
             raise ValueError("snapshots are made in one reading of the log: give the oldest first")
         entries = self._store().trail(Query(entity=entity, upto=ends[-1])) if ends else iter(())
@@ -313,9 +275,9 @@ class History:
         tell of the older state is ``UNKNOWN``. Raises as `as_of` does.
         """
         entity, key = self._subject_of(target, identity)
-        upto = None if new is None else self._position(new)
+        upto = None if new is None else self._at(new)
         after = self._state(entity, key, upto)
-        before = self._state(entity, self._key_then(entity, key, upto, old), self._position(old))
+        before = self._state(entity, self._key_then(entity, key, upto, old), self._at(old))
         if before is None and after is None:
             self.refuse_unknown(target)
         operation = Operation.UPDATE
@@ -325,7 +287,7 @@ class History:
 
     def _key_then(self, entity: str, key: str, upto: Position | None, when: When) -> str:
         """The key an object had at an earlier time, which it may have changed since."""
-        then = self._position(when)
+        then = self._at(when)
         for record in records_of(self._store(), entity, key, upto):
             if record.position <= then:
                 break
@@ -368,7 +330,7 @@ class History:
             key=None if identity is None or model is None else self._names.key(model, identity),
             operation=None if operation is None else _operation(operation),
             actor=actor,
-            revision=None if revision is None else _revision_id(revision),
+            revision=None if revision is None else revision_id(revision),
             request_id=request_id,
             group=group,
             since=since,
@@ -388,6 +350,9 @@ class History:
             replay.take(entry)
         return next(iter(replay.states(upto).values()), None)
 
+    def _at(self, when: When) -> Position:
+        return position_at(self._store(), when)
+
     def _known(self, model: Any, records: Iterator[Record]) -> Iterator[Record]:
         """These records; where there are none, it may be for an unknown name."""
         record = None
@@ -406,43 +371,6 @@ class History:
                 f"no model is called {model!r}, and nothing of that name is in the log: "
                 f"{instead_of(model, known)}"
             )
-
-    def _position(self, when: When) -> Position:
-        """The last position that counts; one before all when the log had not begun."""
-        if isinstance(when, Record):
-            return when.position
-        if isinstance(when, datetime):
-            if when.utcoffset() is None:
-                raise ValueError(f"{when!r} has no time zone; give an aware datetime")
-            revision = self._store().revision_at(when)
-            return _BEFORE_ALL if revision is None else _end_of(revision)
-        if isinstance(when, Revision) and when.seq is not None:
-            return _end_of(when)
-        if isinstance(when, Revision | UUID | str):
-            return _end_of(self.revision(_revision_id(when)))
-        raise TypeError(
-            f"{when!r} is no time in the log: give an aware datetime, a revision or its id, "
-            "or a record"
-        )
-
-
-def _end_of(revision: Revision) -> Position:
-    if revision.seq is None:
-        raise HistoryError(f"revision {revision.id} has not been stored yet")
-    return Position(revision.seq, _LAST)
-
-
-def _revision_id(id: UUID | str | Revision) -> UUID:
-    if isinstance(id, Revision):
-        return id.id
-    if isinstance(id, UUID):
-        return id
-    try:
-        return UUID(id)
-    except (AttributeError, TypeError, ValueError):
-        raise UnknownRevision(
-            f"{id!r} is no revision id: give a UUID or its text, or an aware datetime for a time"
-        ) from None
 
 
 def _operation(name: str) -> Operation:
@@ -473,10 +401,3 @@ def _told(state: State | None, other: State | None) -> dict[str, Any]:
     if not state.complete and other is not None:
         values = {**dict.fromkeys(other.values, UNKNOWN), **values}
     return values
-
-
-def literal_key(identity: Any) -> str:
-    """The key of an identity of a model that is known by name only."""
-    if isinstance(identity, str):
-        return identity
-    return key_text(identity if isinstance(identity, tuple) else (identity,))

@@ -10,9 +10,10 @@ from operator import attrgetter
 from typing import Any
 
 from lifecycle.audit.erasing import Erased, erase
-from lifecycle.audit.history import History, Names
+from lifecycle.audit.history import History
 from lifecycle.audit.holding import hold, release
 from lifecycle.audit.ledger import Hold, ledger_of
+from lifecycle.audit.names import Names
 from lifecycle.audit.pruning import Pruned, prune
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore, Query

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
-from lifecycle.audit.history import History, Names
+from lifecycle.audit.history import History
 from lifecycle.audit.later import Later
-from lifecycle.audit.naming import instead_of
+from lifecycle.audit.names import Names, instead_of
 from lifecycle.audit.netting import netted
 from lifecycle.audit.planning import Chosen, Goal, Planner
 from lifecycle.audit.records import Record, Revision

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import click
 
-from lifecycle.audit.history import History, When, literal_key
+from lifecycle.audit.history import History, When
+from lifecycle.audit.names import literal_key
 from lifecycle.audit.records import Record, Revision
 from lifecycle.audit.store import AuditStore
 from lifecycle.cli.logs import an_application, the_store, told, url
