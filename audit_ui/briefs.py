@@ -10,7 +10,7 @@ from audit_ui.diffs import edits_of, notes
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.myers import common_head
-from audit_ui.referring import Leading, Leads, Target, leads_nowhere
+from audit_ui.referring import NOWHERE, Leading, Leads, Target
 from audit_ui.text import shortened
 from audit_ui.values import shown, worded
 from audit_ui.wording import Fragment, Mark
@@ -58,7 +58,7 @@ _BRIEF: Final = 56  # characters of one value
 
 def brief(changes: ChangeSet, leading: Leading | None = None) -> Brief:
     """The first fields in one line each; those that say something first."""
-    leads = leads_nowhere if leading is None else leading(changes)
+    leads = NOWHERE if leading is None else leading(changes)
     deltas = list(changes.items())
     deltas.sort(key=lambda item: _says_nothing(item[1]))
     fields = [
@@ -74,10 +74,18 @@ def _field(path: tuple[str, ...], delta: Delta, operation: Operation, leads: Lea
         values = {"removed": (delta.old, False), "added": (delta.new, True)}
         values["same"] = values["added"]
         fragments = tuple(
-            replace(one, target=leads(path, *values[one.mark])) if one.mark in values else one
+            _meaning(one, leads, path, *values[one.mark]) if one.mark in values else one
             for one in fragments
         )
     return BriefField(path, fragments)
+
+
+def _meaning(
+    one: Fragment, leads: Leads, path: tuple[str, ...], value: Any, after: bool
+) -> Fragment:
+    word = leads.word(path, value)
+    text = f"{one.text} ({shortened(word, _BRIEF)})" if word else one.text
+    return replace(one, text=text, target=leads.target(path, value, after=after))
 
 
 def _says_nothing(delta: Delta) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from audit_ui.languages import gettext as _
 from audit_ui.languages import number
 from audit_ui.myers import common_head
-from audit_ui.referring import Leading, Leads, Target, leads_nowhere
+from audit_ui.referring import NOWHERE, Leading, Leads, Target
 from audit_ui.text import shortened
 from audit_ui.values import Kind, Shown, shown, worded
 from audit_ui.wording import (
@@ -107,7 +107,7 @@ _Edit: TypeAlias = "tuple[tuple[str, ...], Change | SetEdit]"
 
 def table(changes: ChangeSet, *, full: bool = False, leading: Leading | None = None) -> Table:
     """Every change of a changeset as rows; the first of them, and of long values, unless full."""
-    leads = leads_nowhere if leading is None else leading(changes)
+    leads = NOWHERE if leading is None else leading(changes)
     edits = chain.from_iterable(
         edits_of(tuple(split_path(path)), delta) for path, delta in changes.items()
     )
@@ -123,9 +123,14 @@ def table(changes: ChangeSet, *, full: bool = False, leading: Leading | None = N
     )
 
 
-def cell(value: Any, *, full: bool = False, target: Target | None = None) -> Side:
-    """One value by itself; a long one is cut unless full."""
-    side = replace(_side(shown(value), "same"), target=target)
+def cell(
+    value: Any, *, path: tuple[str, ...] = (), full: bool = False, leading: Leading | None = None
+) -> Side:
+    """One value by itself, of a field or path; a long one is cut unless full."""
+    side = _side(shown(value), "same")
+    if leading is not None and not isinstance(value, frozenset):
+        leads = leading(ChangeSet({path[0]: Change(ABSENT, value)}))
+        side = _meaning(side, leads, path, value, after=True)
     return side if full else replace(side, fragments=_cut_fragments(side.fragments))
 
 
@@ -200,9 +205,9 @@ def _led(row: Row, edit: Change | SetEdit, leads: Leads) -> Row:
         )
     before, after = row.before, row.after
     if before is not None:
-        before = replace(before, target=leads(row.path, edit.old, False))
+        before = _meaning(before, leads, row.path, edit.old, after=False)
     if after is not None:
-        after = replace(after, target=leads(row.path, edit.new, True))
+        after = _meaning(after, leads, row.path, edit.new, after=True)
     return replace(row, before=before, after=after)
 
 
@@ -214,8 +219,13 @@ def _led_elements(
     pairs = zip(side.elements, _sorted(elements), strict=True)
     return replace(
         side,
-        elements=tuple(replace(one, target=leads(row.path, value, later)) for one, value in pairs),
+        elements=tuple(_meaning(one, leads, row.path, value, after=later) for one, value in pairs),
     )
+
+
+def _meaning(side: Side, leads: Leads, path: tuple[str, ...], value: Any, *, after: bool) -> Side:
+    target, word = leads.target(path, value, after=after), leads.word(path, value)
+    return replace(side, target=target, note=", ".join(filter(None, (side.note, word))))
 
 
 def _compared(path: tuple[str, ...], change: Change, full: bool) -> Row:

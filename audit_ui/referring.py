@@ -1,8 +1,8 @@
-"""References as they read then: beside a key, what the object it leads to called itself."""
+"""What values mean: of a key, what its object was called then; of a choice, its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from lifecycle.audit.records import Position
@@ -14,14 +14,14 @@ from lifecycle.relations import Pointer, Relation
 
 __all__ = [
     "MOST",
+    "NOWHERE",
+    "Known",
     "Leading",
     "Leads",
     "Models",
     "Remembered",
     "Target",
     "asked_for",
-    "leads",
-    "leads_nowhere",
     "named",
 ]
 
@@ -42,6 +42,10 @@ class Models(Protocol):
         """By a relationship; raises ``HistoryError`` for none."""
         ...
 
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        """What people call the values of fields that have choices."""
+        ...
+
 
 class Remembered:
     """Models that are asked once about each entity, as for the time of one request."""
@@ -50,6 +54,7 @@ class Remembered:
         self._models: Final = models
         self._sources: Final[dict[str | None, list[Pointer]]] = {}
         self._relations: Final[dict[tuple[str, str], Relation | HistoryError]] = {}
+        self._choices: Final[dict[str, dict[str, dict[Any, str]]]] = {}
 
     def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Pointer]:
         if entity is not None:
@@ -70,6 +75,11 @@ class Remembered:
             raise known
         return known
 
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        if entity not in self._choices:
+            self._choices[entity] = self._models.choices(entity)
+        return self._choices[entity]
+
 
 class Target(NamedTuple):
     """An object that a value refers to, and the revision as of which it is looked at."""
@@ -79,47 +89,74 @@ class Target(NamedTuple):
     seq: int
 
 
-Leads: TypeAlias = Callable[[tuple[str, ...], Any, bool], Target | None]
-"""``leads(path, value, after)``: what a value at a path refers to, before the change or after."""
+class Leads:
+    """What the values of a changeset mean: what they refer to, and what people call them."""
 
+    def target(self, path: tuple[str, ...], value: Any, *, after: bool) -> Target | None:
+        """What a value at a path refers to, before the change or after."""
+        return None
+
+    def word(self, path: tuple[str, ...], value: Any) -> str:
+        """What people call a value at a path; an empty text where that is not known."""
+        return ""
+
+
+NOWHERE: Final = Leads()
+"""Of objects of which nothing is known."""
 
 Leading: TypeAlias = Callable[[ChangeSet], Leads]
-"""Tells of a changeset what its values refer to."""
+"""Tells of a changeset what its values mean."""
 
 
-def leads_nowhere(path: tuple[str, ...], value: Any, after: bool) -> Target | None:
-    """Of objects that refer to nothing, as far as is known."""
-    return None
-
-
-def leads(models: Models, entity: str, before: int, after: int, changes: ChangeSet) -> Leads:
-    """What the values of a changeset refer to, as of the revisions it begins and ends with.
+class Known(Leads):
+    """As the models have it, by the revisions a changeset begins and ends with.
 
     A reference of several fields is told at its last one, where the changes have all of them.
     """
-    pointers = {one.fields[-1]: one for one in models.pointers(source=entity)}
-    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    collections = {name for name, delta in changes.items() if isinstance(delta, SetEdit)}
-    for name, delta in changes.items():
-        if isinstance(delta, Change):
-            sides[False][name], sides[True][name] = delta.old, delta.new
 
-    def lead(path: tuple[str, ...], value: Any, later: bool) -> Target | None:
-        name, seq = path[0], after if later else before
-        if _is_none(value) or not all(part.isdecimal() for part in path[1:]):
-            return None  # a reference is a field, or an element of a list in one
-        if name in collections:
-            return _member(models, entity, name, value, seq)
-        pointer = pointers.get(name)
+    def __init__(
+        self, models: Models, entity: str, before: int, after: int, changes: ChangeSet
+    ) -> None:
+        self._models: Final = models
+        self._entity: Final = entity
+        self._seqs: Final = (before, after)
+        self._pointers: Final = {one.fields[-1]: one for one in models.pointers(source=entity)}
+        self._choices: Final = models.choices(entity)
+        self._sides: Final[tuple[dict[str, Any], dict[str, Any]]] = ({}, {})
+        self._collections: Final = {
+            name for name, delta in changes.items() if isinstance(delta, SetEdit)
+        }
+        for name, delta in changes.items():
+            if isinstance(delta, Change):
+                self._sides[False][name], self._sides[True][name] = delta.old, delta.new
+
+    def target(self, path: tuple[str, ...], value: Any, *, after: bool) -> Target | None:
+        name, seq = path[0], self._seqs[after]
+        if _is_none(value) or not _is_whole(path):
+            return None
+        if name in self._collections:
+            return _member(self._models, self._entity, name, value, seq)
+        pointer = self._pointers.get(name)
         if pointer is None:
             return None
-        held = {**sides[later], name: value}
+        held = {**self._sides[after], name: value}
         if any(field not in held for field in pointer.fields):
             return None
         keys = _keys(pointer, held)
         return Target(pointer.target, keys[0], seq) if len(keys) == 1 else None
 
-    return lead
+    def word(self, path: tuple[str, ...], value: Any) -> str:
+        labels = self._choices.get(path[0])
+        if not labels or _is_none(value) or not _is_whole(path):
+            return ""
+        values = value if isinstance(value, list) else [value]
+        words = [labels.get(one, "") for one in values if isinstance(one, Hashable)]
+        return ", ".join(filter(None, words))
+
+
+def _is_whole(path: tuple[str, ...]) -> bool:
+    """Whether it is a field, or an element of a list in one; what lies deeper is a value's part."""
+    return all(part.isdecimal() for part in path[1:])
 
 
 def _is_none(value: Any) -> bool:

@@ -26,7 +26,7 @@ from audit_ui.languages import current, gettext, ngettext, number, told
 from audit_ui.links import JSON, Links
 from audit_ui.places import mentioned
 from audit_ui.reader import Reader, actor_of
-from audit_ui.referring import MOST, Leading, Models, Target, asked_for, leads, named
+from audit_ui.referring import MOST, Known, Leading, Models, Target, asked_for, named
 from audit_ui.restoring import Restorer
 from audit_ui.text import breakable, long_day, one_line, shortened, span, typed, visible
 from lifecycle.audit.ledger import Ledger
@@ -178,7 +178,7 @@ class Site:
         if self.models is None:
             return None
         first, last = (_NOW if one is None else one.position.seq for one in (before, after))
-        return partial(leads, self.models, entity, first, last)
+        return partial(Known, self.models, entity, first, last)
 
     def targets(self, request: Request, *found: Iterable[Target]) -> list[Target]:
         """Of some targets the first that the reader may see, none twice."""

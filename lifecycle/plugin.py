@@ -450,6 +450,14 @@ class Lifecycle:
         referring = self.references.pointers(entity, source, self._entity_or_none, self.key)
         return [*found, *(one for one in referring if (one.source, one.fields) not in known)]
 
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        """What people call the values of a model's fields that have choices, by field and value."""
+        return {
+            field: labels
+            for mapper in self._adapters()
+            for field, labels in mapper.choices(entity).items()
+        }
+
     def _entity_or_none(self, cls: type) -> str | None:
         try:
             return self.entity(cls)

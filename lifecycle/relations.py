@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Pointer", "Relation", "Values"]
+__all__ = ["Pointer", "Relation", "Values", "labels_of"]
 
 Values: TypeAlias = Mapping[str, Any]
 """An object's fields as the log holds them."""
@@ -39,3 +39,10 @@ class Pointer:
     target: str
     fields: tuple[str, ...]
     keys: Callable[[Values], Iterable[str]]
+
+
+def labels_of(choices: Any) -> dict[Any, str]:
+    """What people call the values of a field, where its choices are pairs of value and label."""
+    given = choices if isinstance(choices, list | tuple) else ()
+    pairs = (one for one in given if isinstance(one, list | tuple) and len(one) == 2)
+    return {value: str(label) for value, label in pairs if isinstance(value, Hashable)}

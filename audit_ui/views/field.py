@@ -8,17 +8,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from audit_ui.diffs import cell
+from audit_ui.diffs import Side, cell
 from audit_ui.errors import Mistake
 from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text
 from audit_ui.reading import lineage, newest_first
-from audit_ui.referring import Target
 from audit_ui.site import Site
 from lifecycle.audit.fields import FieldValue, field_values
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import Query
-from lifecycle.changes import Change, ChangeSet, Operation, split_path
+from lifecycle.changes import Change, Operation, split_path
 from lifecycle.codec import encode
 from lifecycle.markers import ABSENT
 
@@ -55,8 +54,9 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
         )
     last = line.records[-1]
     full = request.query_params.get("full") == "1"
-    told = [(one, _target(site, entity, field, one)) for one in values]
-    targets = site.targets(request, (to for _, to in told if to is not None)) if line.calls else []
+    told = [(one, _cell(site, entity, field, one, full=full)) for one in values]
+    leading_to = (side.target for _, side in told if side.target is not None)
+    targets = site.targets(request, leading_to) if line.calls else []
     return site.render(
         request,
         "field.html",
@@ -81,7 +81,7 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
         key=key,
         field=field,
         label=known.records[0].label,
-        values=[(one, cell(one.value, full=full, target=target)) for one, target in told],
+        values=told,
         names=site.names(targets),
         before=_before(records, field, full),
         may_undo=site.may_undo(request, known.records[0]),
@@ -93,13 +93,9 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
     )
 
 
-def _target(site: Site, entity: str, field: str, one: FieldValue) -> Target | None:
-    """What a value of the field refers to."""
+def _cell(site: Site, entity: str, field: str, one: FieldValue, *, full: bool) -> Side:
     leading = site.leading(entity, one.record, one.record)
-    path = tuple(split_path(field))
-    if leading is None or isinstance(one.value, frozenset):
-        return None
-    return leading(ChangeSet({path[0]: Change(ABSENT, one.value)}))(path, one.value, True)
+    return cell(one.value, path=tuple(split_path(field)), full=full, leading=leading)
 
 
 def _with_statements(site: Site, entity: str, records: Sequence[Record]) -> list[Record]:

@@ -250,6 +250,13 @@ class Mapper(Protocol):
         """How objects point to others, each way once: to those of an entity, those of a source."""
         ...
 
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        """What people call the values of a model's fields that have choices, as its class has it.
+
+        By field, and by value as the log holds it.
+        """
+        ...
+
     def lint(self, engine: Any) -> Iterator[Lint]:
         """What about the models could leave the log wanting, or saying too much.
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     create_engine,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
+from sqlalchemy_utils import ChoiceType
 from starlette.testclient import TestClient
 
 import audit_ui
@@ -85,6 +86,13 @@ class WerKey(Base):
     room: Mapped[int]
     owner_id: Mapped[int] = mapped_column(ForeignKey("wer_people.id"))
     unseen_id: Mapped[int | None] = mapped_column(ForeignKey("wer_unseen.id"))
+
+
+@audited(entity="wer.Lock")
+class WerLock(Base):
+    __tablename__ = "wer_locks"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Any] = mapped_column(ChoiceType([("m", "<main> door"), ("c", "cellar")]))
 
 
 class House:
@@ -188,6 +196,20 @@ def test_members_of_collections_have_names(house: House) -> None:
     assert referred(page) == [("Chess", "wer.Club/1"), ("Golf", "wer.Club/2")]
 
 
+def test_choices_have_the_names_that_the_model_gives_them(house: House) -> None:
+    """Beside the value that is recorded, in tables and in lists of changes."""
+    house.add(WerLock(id=1, kind="m"))
+    changed = house.change(WerLock, 1, kind="c")
+    assert house.lifecycle.choices("wer.Lock") == {"kind": {"m": "<main> door", "c": "cellar"}}
+    with house.browse() as client:
+        page = client.get(f"/r/{changed.id}").text
+        assert '<span class="note">&lt;main&gt; door</span>' in page
+        assert '<span class="note">cellar</span>' in page
+        assert "m (&lt;main&gt; door)</del>" in client.get("/o/wer.Lock/").text
+        field = client.get("/o/wer.Lock/1/f/kind").text
+        assert field.index("cellar") < field.index("door")
+
+
 def test_what_is_not_recorded_has_no_name(house: House) -> None:
     """Nor a link, which would lead to nothing."""
     house.add(WerUnseen(id=4), WerKey(id=6, house=7, room=3, owner_id=2, unseen_id=4))
@@ -247,6 +269,7 @@ def test_documents_are_named_too(mongo: object) -> None:
     class WerBook(mongoengine.Document):
         author = fields.ReferenceField(WerAuthor)
         others = fields.ListField(fields.LazyReferenceField(WerAuthor))
+        moods = fields.ListField(fields.StringField(choices=(("g", "glad"), ("s", "sad"))))
         meta = {"collection": "wer_books"}
 
     lifecycle = Lifecycle(store=MemoryStore())
@@ -256,6 +279,7 @@ def test_documents_are_named_too(mongo: object) -> None:
     book = WerBook(author=ann, others=[bob]).save()
     book.author = bob
     book.others = [bob, cleo]
+    book.moods = ["s", "g"]
     book.save()
     changed = next(lifecycle.history.of(book))
     ann.name = "Anna"
@@ -263,6 +287,7 @@ def test_documents_are_named_too(mongo: object) -> None:
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
         page = client.get(f"/r/{changed.id}").text
     assert [name for name, _ in referred(page)] == ["Ann", "Bob", "Cleo"]
+    assert '<span class="note">sad, glad</span>' in page
     lifecycle.uninstall(WerBook)
     lifecycle.uninstall(WerAuthor)
 
@@ -304,6 +329,10 @@ def test_models_are_asked_once_about_each_entity(house: House) -> None:
             asked.append(f"{entity}.{name}")
             return house.lifecycle.relation(entity, name)
 
+        def choices(self, entity: str) -> Any:
+            asked.append(f"{entity}?")
+            return {}
+
     known = Remembered(Counting())
     for _ in range(2):
         [owner] = known.pointers("wer.Person", source="wer.Person")
@@ -312,4 +341,6 @@ def test_models_are_asked_once_about_each_entity(house: House) -> None:
         assert known.relation("wer.Person", "clubs").target == "wer.Club"
         with pytest.raises(HistoryError, match="nothing"):
             known.relation("wer.Person", "nothing")
-    assert asked[1:-1] == ["None wer.Key", "wer.Person.clubs", "wer.Person.nothing"]
+        assert known.choices("wer.Key") == {}
+    told = ["None wer.Key", "wer.Person.clubs", "wer.Person.nothing", "wer.Key?"]
+    assert asked[1:-1] == told

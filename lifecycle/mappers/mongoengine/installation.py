@@ -33,7 +33,7 @@ from lifecycle.mappers.mongoengine.linting import lint_documents
 from lifecycle.mappers.mongoengine.listening import migrating
 from lifecycle.mappers.mongoengine.live import live_documents
 from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
-from lifecycle.mappers.mongoengine.relating import pointers, relation
+from lifecycle.mappers.mongoengine.relating import choices, pointers, relation
 from lifecycle.mappers.mongoengine.restoring import DocumentSite
 from lifecycle.mappers.mongoengine.stock import DocumentStock
 from lifecycle.mappers.mongoengine.stored import StoredDocument
@@ -179,6 +179,10 @@ class MongoengineMapper:
     def pointers(self, entity: str | None, source: str | None) -> Iterator[Pointer]:
         """The references of document classes to documents."""
         return pointers(self._models, entity, source)
+
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        """The ``choices=`` of a class's fields."""
+        return choices(self._models, entity)
 
     def listening(
         self, alias: str, token: str | None, until_idle: bool

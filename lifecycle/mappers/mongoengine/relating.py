@@ -20,9 +20,9 @@ from lifecycle.mappers.mongoengine.documents import (
     is_concrete,
 )
 from lifecycle.markers import is_hidden
-from lifecycle.relations import Pointer, Relation, Values
+from lifecycle.relations import Pointer, Relation, Values, labels_of
 
-__all__ = ["REFERENCES", "pointers", "referenced", "relation"]
+__all__ = ["REFERENCES", "choices", "pointers", "referenced", "relation"]
 
 REFERENCES = (fields_.ReferenceField, fields_.LazyReferenceField, fields_.CachedReferenceField)
 """The fields that hold the key of a document of one class."""
@@ -71,6 +71,19 @@ def pointers(models: DocumentModels, entity: str | None, source: str | None) -> 
                     fields=(name,),
                     keys=partial(_keys, target, name),
                 )
+
+
+def choices(models: DocumentModels, entity: str) -> dict[str, dict[Any, str]]:
+    """What people call the values of a class's fields, or the elements of lists in them."""
+    found: dict[str, dict[Any, str]] = {}
+    cls: Any
+    for cls in filter(is_concrete, all_subclasses(Document)):
+        for name, field in cls._fields.items() if models.get(cls).entity == entity else ():
+            while isinstance(field, ComplexBaseField) and field.field is not None:
+                field = field.field
+            if labels := labels_of(field.choices):
+                found[name] = labels
+    return found
 
 
 def _keys(target: DocumentModel, name: str, values: Values) -> Iterator[str]:

@@ -29,7 +29,12 @@ from lifecycle.mappers.sqlalchemy.loading import Loading
 from lifecycle.mappers.sqlalchemy.model import Model, mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers, names
 from lifecycle.mappers.sqlalchemy.reading import State
-from lifecycle.mappers.sqlalchemy.relating import mappers_named, pointers, relation
+from lifecycle.mappers.sqlalchemy.relating import (
+    choices,
+    mappers_named,
+    pointers,
+    relation,
+)
 from lifecycle.mappers.sqlalchemy.restoring import SqlSite
 from lifecycle.mappers.sqlalchemy.sessions import Listeners
 from lifecycle.mappers.sqlalchemy.sources import SessionSources
@@ -208,6 +213,10 @@ class SQLAlchemyMapper:
     def pointers(self, entity: str | None, source: str | None) -> Iterator[Pointer]:
         """The foreign keys of mapped tables to objects of models."""
         return pointers(self._models, entity, source, self._dialect)
+
+    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
+        """Those of column types that have them, as sqlalchemy-utils' ``ChoiceType`` does."""
+        return choices(entity)
 
     @contextmanager
     def site(self, session: Any) -> Iterator[Site]:

@@ -17,9 +17,9 @@ from lifecycle.mappers.sqlalchemy.model import Model, attribute_of, root_of_hier
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
 from lifecycle.markers import is_hidden
 from lifecycle.policy import entity_of
-from lifecycle.relations import Pointer, Relation, Values
+from lifecycle.relations import Pointer, Relation, Values, labels_of
 
-__all__ = ["mappers_named", "pointers", "relation"]
+__all__ = ["choices", "mappers_named", "pointers", "relation"]
 
 
 def mappers_named(entity: str) -> list[ORMMapper[Any]]:
@@ -106,6 +106,16 @@ def pointers(
                 fields=fields,
                 keys=partial(_key_told, own, fields, dialect=dialect),
             )
+
+
+def choices(entity: str) -> dict[str, dict[Any, str]]:
+    """What people call the values of a model's columns, by attribute, where their types tell."""
+    return {
+        attribute.key: labels
+        for mapper in mappers_named(entity)
+        for attribute in mapper.column_attrs
+        if (labels := labels_of(getattr(attribute.columns[0].type, "choices", None)))
+    }
 
 
 def _pointing(
