@@ -21,6 +21,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 
 from lifecycle import Lifecycle
 from lifecycle.audit.stores.memory import MemoryStore
+from tests.registering import documents_forgotten
 from tests.servers import MongoServer, Unavailable, empty, mongodb, sql_database, unique_name
 
 
@@ -95,6 +96,13 @@ def wanted() -> Iterator[None]:
         yield
     except Unavailable as reason:
         without(reason)
+
+
+@pytest.fixture(autouse=True)
+def _documents_forgotten() -> Iterator[None]:
+    """A document class of one test is none for the others."""
+    with documents_forgotten():
+        yield
 
 
 @pytest.fixture(scope="session")

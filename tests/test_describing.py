@@ -87,11 +87,8 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lifecycle]:
     module = ModuleType("described")
     vars(module)["lifecycle"] = lifecycle
     monkeypatch.setitem(sys.modules, "described", module)
-    before = dict(mongoengine.base.common._document_registry)
     yield lifecycle
     lifecycle.uninstall(mongoengine)
-    mongoengine.base.common._document_registry.clear()
-    mongoengine.base.common._document_registry.update(before)
     Base.registry.dispose()
 
 

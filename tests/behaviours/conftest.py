@@ -17,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, configure_mappers, mapped_c
 from lifecycle import Lifecycle
 from lifecycle.audit.records import Record
 from lifecycle.audit.stores.memory import MemoryStore
+from tests.registering import documents_forgotten
 
 Decorator = Callable[[Any], Any]
 
@@ -188,7 +189,7 @@ class DocumentWorld(World):
     def __init__(self, after: ExitStack) -> None:
         self.after = after
         self.lifecycle = Lifecycle(store=MemoryStore())
-        after.callback(_forget, dict(mongoengine.base.common._document_registry))
+        after.enter_context(documents_forgotten())
 
     def model(
         self, name: str, /, *decorators: Decorator, mixin: type = object, **kinds: str
@@ -220,17 +221,6 @@ class DocumentWorld(World):
 
     def find(self, model: Any, **values: Any) -> list[Any]:
         return list(model.objects(**values).order_by("id"))
-
-
-def _forget(before: dict[str, Any]) -> None:
-    """Leave no document class to other tests; one that somebody still has is disconnected."""
-    registry = mongoengine.base.common._document_registry
-    for name, cls in list(registry.items()):
-        if before.get(name) is not cls:
-            del registry[name]
-            if hasattr(cls, "_disconnect"):
-                cls._disconnect()
-    registry.update(before)
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql", "mongo"])

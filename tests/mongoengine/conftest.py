@@ -36,12 +36,3 @@ def records(lifecycle: Lifecycle) -> Records:
         return found
 
     return new
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Document classes with mistakes in them are not left for other tests to find."""
-    before = dict(mongoengine.base.common._document_registry)
-    yield
-    mongoengine.base.common._document_registry.clear()
-    mongoengine.base.common._document_registry.update(before)

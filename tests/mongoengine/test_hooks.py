@@ -477,7 +477,7 @@ def test_hooks_of_a_class_that_is_not_audited_run(lifecycle: Lifecycle, records:
 
 
 def test_a_condition_on_an_unknown_field_is_found_at_the_first_use_of_a_class(
-    lifecycle: Lifecycle, forgotten: None
+    lifecycle: Lifecycle,
 ) -> None:
     """When the class is defined after the installation."""
 
@@ -546,7 +546,6 @@ def test_a_store_that_fails_does_not_keep_another_lifecycle_from_recording(
     assert len(list(failing.history.find())) == 1
 
 
-@pytest.mark.usefixtures("forgotten")
 def test_an_async_hook_of_a_document_is_refused() -> None:
     """mongoengine has nothing that awaits."""
 

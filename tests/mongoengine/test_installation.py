@@ -234,7 +234,7 @@ def test_documents_need_a_store() -> None:
         Lifecycle().install(mongoengine)
 
 
-def test_a_mistake_on_a_class_is_found_when_installing(new: Any, forgotten: None) -> None:
+def test_a_mistake_on_a_class_is_found_when_installing(new: Any) -> None:
     """And nothing stays half installed."""
     before = functions()
 
@@ -249,7 +249,7 @@ def test_a_mistake_on_a_class_is_found_when_installing(new: Any, forgotten: None
     assert functions() == before
 
 
-def test_a_policy_on_an_unknown_field_is_found_when_installing(new: Any, forgotten: None) -> None:
+def test_a_policy_on_an_unknown_field_is_found_when_installing(new: Any) -> None:
     """With the fields there are."""
 
     @audited(mask={"secrt"})
@@ -260,7 +260,7 @@ def test_a_policy_on_an_unknown_field_is_found_when_installing(new: Any, forgott
         new().install(mongoengine)
 
 
-def test_a_class_whose_name_another_has_taken_counts_no_more(new: Any, forgotten: None) -> None:
+def test_a_class_whose_name_another_has_taken_counts_no_more(new: Any) -> None:
     """As mongoengine has it: the later is the document of that name, in the log too."""
     kind, bases = type(mongoengine.Document), (mongoengine.Document,)
     first = kind("Renewed", bases, {"__module__": "once", "old": fields.IntField()})
@@ -275,9 +275,7 @@ def test_a_class_whose_name_another_has_taken_counts_no_more(new: Any, forgotten
     assert described.model.startswith("then.")
 
 
-def test_a_condition_of_a_dynamic_document_may_ask_about_any_field(
-    lifecycle: Lifecycle, forgotten: None
-) -> None:
+def test_a_condition_of_a_dynamic_document_may_ask_about_any_field(lifecycle: Lifecycle) -> None:
     """Its fields are not known beforehand."""
     called: list[Any] = []
 

@@ -514,7 +514,6 @@ def test_neither_loads_nor_saves_nor_diffs_ask_for_more(
 # --- classes --------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("forgotten")
 def test_a_hook_is_told_of_each_document_class_once(mongo: object) -> None:
     """Of those defined before when it is installed, of later ones when they are first used."""
     told: list[Any] = []
@@ -562,7 +561,6 @@ def test_a_hook_is_told_of_each_document_class_once(mongo: object) -> None:
         lifecycle.uninstall(Root)
 
 
-@pytest.mark.usefixtures("forgotten")
 def test_a_hook_told_of_a_class_can_subscribe_hooks_to_it(lifecycle: Lifecycle) -> None:
     """Those of its very first load are called already."""
     told: list[Any] = []
