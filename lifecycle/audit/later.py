@@ -13,6 +13,10 @@ from lifecycle.restoring import Said
 
 __all__ = ["Later"]
 
+_SINGLY: Final = 20  # objects asked about one by one
+_TOGETHER: Final = 5_000  # records of an entity read for the others
+_FIRST: Final = Position(-1, 0)
+
 
 class Later:
     """What became of objects after some records; an object's are read once for all its fields."""
@@ -20,6 +24,7 @@ class Later:
     def __init__(self, history: History) -> None:
         self._history: Final = history
         self._read: Final[dict[tuple[str, str], tuple[list[Record], Iterator[Record]]]] = {}
+        self._recent: Final[dict[str, _Recent]] = {}
 
     def since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
         """Who last changed an object, or a field of it: ``", by ann at …"``."""
@@ -56,14 +61,12 @@ class Later:
         """
         before: Position | None = None
         sought: frozenset[str] | None = None  # what a restore says it brought back
-        while True:
-            page = self._history.page(entity, key, after=before)
-            for later in page:
+        following = True
+        while following:
+            following = False
+            for later in self._under(entity, key, before, record.position):
                 before = later.position
-                met = sought is None or not sought.isdisjoint((later.id, str(later.revision.id)))
-                if before <= record.position:
-                    return met and before == record.position
-                if not met:
+                if not _is_among(later, sought):
                     continue
                 went = later.operation is Operation.DELETE or later.key != key
                 if went and sought is None and not marked:
@@ -74,11 +77,29 @@ class Later:
                 if later.operation is Operation.INSERT and not marked:
                     sought = _reverted(later)
                 elif later.former_key not in (None, key):
-                    key = later.former_key
+                    key, following = later.former_key, True
                     break
-            else:
-                if page.next is None:
-                    return sought is None
+        return key in (record.key, record.former_key) and _is_among(record, sought)
+
+    def _under(
+        self, entity: str, key: str, before: Position | None, after: Position
+    ) -> Iterator[Record]:
+        """The records of a key between two positions, newest first."""
+        recent = self._recent.setdefault(entity, _Recent(self._history.find(entity)))
+        known = recent.under(key, after)
+        for later in self._pages(entity, key, before) if known is None else known:
+            if later.position <= after:
+                return
+            if before is None or later.position < before:
+                yield later
+
+    def _pages(self, entity: str, key: str, before: Position | None) -> Iterator[Record]:
+        while True:
+            page = self._history.page(entity, key, after=before)
+            yield from page
+            if page.next is None:
+                return
+            before = page.next
 
     def _after(self, entity: str, key: str, record: Record | None) -> Iterator[Record]:
         """An object's records after one of them, newest first."""
@@ -95,6 +116,35 @@ class Later:
         for record in rest:
             known.append(record)
             yield record
+
+
+class _Recent:
+    """The newest records of an entity, read together when many of its objects are asked about."""
+
+    def __init__(self, records: Iterator[Record]) -> None:
+        self._records: Final = records
+        self._by_key: Final[dict[str, list[Record]]] = {}
+        self._floor: Position | None = None  # they are known back to there
+        self._asked = self._count = 0
+
+    def under(self, key: str, after: Position) -> list[Record] | None:
+        """Those of a key after a position, newest first; ``None`` when they are not known."""
+        self._asked += 1
+        if self._asked <= _SINGLY:
+            return None
+        while (self._floor is None or self._floor > after) and self._count < _TOGETHER:
+            self._count += 1
+            record = next(self._records, None)
+            self._floor = _FIRST if record is None else record.position
+            if record is not None:
+                for name in {record.key, record.former_key or record.key}:
+                    self._by_key.setdefault(name, []).append(record)
+        known = self._floor is not None and self._floor <= after
+        return self._by_key.get(key, []) if known else None
+
+
+def _is_among(record: Record, ids: frozenset[str] | None) -> bool:
+    return ids is None or not ids.isdisjoint((record.id, str(record.revision.id)))
 
 
 def _reverted(record: Record) -> frozenset[str]:

@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from sqlalchemy.orm import sessionmaker as factory_of
 
 from lifecycle import Lifecycle, Veto, acting, audited, pre_update
+from lifecycle.audit import later
 from lifecycle.audit.records import Record, Revision
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.errors import HistoryError, InstallError, RestoreConflict
@@ -372,6 +373,15 @@ def test_an_object_never_deleted_cannot_be_undeleted(shop: Shop) -> None:
 # --- what is in the way ---
 
 
+@pytest.fixture(params=["object by object", "together", "some together"])
+def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways in which the log is asked what became of objects."""
+    if request.param != "object by object":
+        monkeypatch.setattr(later, "_SINGLY", 0)
+    if request.param == "some together":
+        monkeypatch.setattr(later, "_TOGETHER", 2)
+
+
 def test_undo_of_a_field_that_changed_since_says_by_whom(shop: Shop) -> None:
     """And does it all the same when told to."""
     shop.add(shop.customer(id=1, name="Eve"))
@@ -465,6 +475,7 @@ def test_undelete_where_the_key_is_taken(shop: Shop) -> None:
     assert "with another name" in message
 
 
+@pytest.mark.usefixtures("reading")
 def test_nothing_is_put_back_onto_another_object_that_has_the_key(shop: Shop) -> None:
     """Not a version, not an undone change; and an insert is not undone by removing another one."""
     made = shop.add(shop.customer(id=1, name="Eve", nick="a"))
@@ -488,6 +499,7 @@ def test_nothing_is_put_back_onto_another_object_that_has_the_key(shop: Shop) ->
     assert shop.restore.to(shop.record(made))
 
 
+@pytest.mark.usefixtures("reading")
 def test_an_object_that_was_brought_back_is_the_same(shop: Shop) -> None:
     """Whatever had its key in between, and by whichever verb; the other one then is gone."""
     made = shop.add(shop.customer(id=1, name="Eve", nick="a"))
@@ -506,6 +518,7 @@ def test_an_object_that_was_brought_back_is_the_same(shop: Shop) -> None:
         shop.restore.undo(restored)
 
 
+@pytest.mark.usefixtures("reading")
 def test_an_object_is_the_same_under_another_key(shop: Shop) -> None:
     """Unless it left the key to another one."""
     made = shop.add(shop.order(id=1, total=1))
