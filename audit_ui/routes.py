@@ -174,7 +174,7 @@ class Pages:
         request.scope["audit_ui.reader"] = reader
         site = self._site
         if site.models is not None:
-            site = replace(site, models=Remembered(site.models))
+            site = replace(site, models=Remembered(site.models), briefs={})
         if not reader.is_veiled:
             return site
         return replace(

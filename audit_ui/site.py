@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from audit_ui.access import Subject
 from audit_ui.activity import Activity
 from audit_ui.assets import ASSETS
-from audit_ui.briefs import brief
+from audit_ui.briefs import Brief, brief
 from audit_ui.filters import PRESETS, VERBS, Filters
 from audit_ui.languages import current, gettext, ngettext, number, told
 from audit_ui.links import JSON, Links
@@ -30,7 +30,7 @@ from audit_ui.referring import MOST, Known, Leading, Models, Target, asked_for, 
 from audit_ui.restoring import Restorer
 from audit_ui.text import breakable, long_day, one_line, shortened, span, typed, visible
 from lifecycle.audit.ledger import Ledger
-from lifecycle.audit.records import Record
+from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import join_path
 from lifecycle.coverage import Coverage
@@ -140,6 +140,8 @@ class Site:
     trusted_origins: frozenset[str] = frozenset()
     ledger: Ledger | None = None
     models: Models | None = None
+    briefs: dict[Position, Brief] | None = None
+    """Those of one request, so that each is made once; ``None`` for pages of a store alone."""
 
     def is_json(self, request: Request) -> bool:
         """Whether the page was asked for by a program."""
@@ -194,8 +196,16 @@ class Site:
         """What the values of records refer to, as lists of changes show them."""
         if self.models is None or self.is_json(request):
             return []
-        short = (brief(one.changes, self.leading(one.entity, one, one)) for one in records)
-        return self.targets(request, *(one.targets() for one in short))
+        return self.targets(request, *(self.brief(one).targets() for one in records))
+
+    def brief(self, record: Record) -> Brief:
+        """A record in a few words."""
+        if self.briefs is None:
+            return brief(record.changes)
+        if record.position not in self.briefs:
+            leading = self.leading(record.entity, record, record)
+            self.briefs[record.position] = brief(record.changes, leading)
+        return self.briefs[record.position]
 
     def names(self, targets: Sequence[Target]) -> dict[Target, str]:
         """What targets called themselves. One question."""
