@@ -63,6 +63,20 @@ def test_a_stale_object_is_refused(world: World) -> None:
     assert [str(record.operation) for record in world.records()] == ["insert", "update", "update"]
 
 
+def test_the_error_of_other_models_stays_what_it_was(sqlite: SqlWorld) -> None:
+    """It is SQLAlchemy's alone, although some model of the process counts versions."""
+    plain = sqlite.model("UncountedPage", title="text")
+    page(sqlite)
+    one = sqlite.new(plain, title="a")
+    with sqlite.factory() as session:
+        mine = session.get(plain, one)
+        session.execute(delete(plain), execution_options={"synchronize_session": False})
+        mine.title = "c"
+        with pytest.raises(StaleDataError) as caught:
+            session.flush()
+    assert type(caught.value) is StaleDataError
+
+
 def test_what_is_gone_is_stale_too(world: World) -> None:
     """Saving it would bring it back, or change nothing."""
     model = page(world)
