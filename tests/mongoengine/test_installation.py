@@ -16,7 +16,7 @@ from mongoengine import fields
 from mongoengine.base import BaseDocument
 from mongoengine.queryset.base import BaseQuerySet
 
-from lifecycle import Lifecycle, audited, pre_update
+from lifecycle import Lifecycle, ReferenceOne, audited, pre_update
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import ConfigurationError, HistoryError, HookDefinitionError, InstallError
 from lifecycle.mappers.mongoengine import MongoengineMapper, patches
@@ -402,3 +402,27 @@ def test_return_values_are_what_they_were(lifecycle: Lifecycle) -> None:
     assert stone.reload() is stone
     assert stone.delete() is None
     assert Stone.objects.create(name="y").pk is not None
+
+
+def test_pointers_pass_over_classes_that_were_defined_again(lifecycle: Lifecycle) -> None:
+    """As in a notebook, or by a reloader: only the last one counts, wherever the others were."""
+    places = ("first", "second")
+    made = [
+        type(mongoengine.Document)(
+            "DefinedAgain",
+            (mongoengine.Document,),
+            {
+                "__module__": place,
+                "other": mongoengine.ReferenceField("self"),
+                "third_id": mongoengine.ObjectIdField(),
+                "third": ReferenceOne(lambda: made[-1], "third_id"),
+            },
+        )
+        for place in places
+    ]
+    assert len(made) == 2
+    pointers = lifecycle.pointers("DefinedAgain")
+    assert [one.fields for one in pointers] == [("other",), ("third_id",)]
+    assert {one.source for one in pointers} == {"DefinedAgain"}
+    assert lifecycle.choices("DefinedAgain") == {}
+    mongoengine.base.common._document_registry.pop("DefinedAgain")

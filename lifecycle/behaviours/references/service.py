@@ -24,7 +24,7 @@ from lifecycle.errors import ConfigurationError
 from lifecycle.hooks import Hook, Mark
 from lifecycle.markers import is_hidden
 from lifecycle.moments import Moment, OnFlush, PreRemove
-from lifecycle.objects import Reaching
+from lifecycle.objects import Reaching, objects_or_none
 from lifecycle.relations import Pointer, Values
 
 __all__ = ["References"]
@@ -84,13 +84,13 @@ class References:
         """
         told: set[tuple[str, tuple[str, ...]]] = set()
         for cls in (one for owner in declared() for one in _with_heirs(owner)):
-            own = entity_of(cls)
+            own = entity_of(cls) if _is_current(cls) else None
             if own is None or source not in (None, own):
                 continue
             for one in references_of(cls).values():
                 if not isinstance(one, ReferenceOne) or not _is_known(one):
                     continue
-                target = entity_of(one.target)
+                target = entity_of(one.target) if _is_current(one.target) else None
                 if target is None or entity not in (None, target) or (own, one.fields) in told:
                     continue
                 told.add((own, one.fields))
@@ -120,6 +120,12 @@ class References:
             _hook(Moment.PRE_REMOVE, "look_before", partial(_looked_late, mine)),
             _hook(Moment.POST_COMMIT, "carry_out", partial(carry_out, mine)),
         ]
+
+
+def _is_current(cls: type) -> bool:
+    """Whether a class is mapped, and none that was defined later has taken its place."""
+    objects = objects_or_none(cls)
+    return objects is not None and objects.is_current(cls)
 
 
 def _with_heirs(cls: type) -> Iterator[type]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from bson import DBRef
-from mongoengine import Document
 from mongoengine import fields as fields_
 from mongoengine.base import ComplexBaseField
 from mongoengine.errors import NotRegistered
@@ -17,6 +16,7 @@ from lifecycle.mappers.mongoengine.documents import (
     DocumentModel,
     DocumentModels,
     all_subclasses,
+    document_classes,
     is_concrete,
 )
 from lifecycle.markers import is_hidden
@@ -53,7 +53,7 @@ def pointers(models: DocumentModels, entity: str | None, source: str | None) -> 
     """The reference fields of document classes to the documents of others, each once."""
     told: set[tuple[str, str]] = set()
     cls: Any
-    for cls in filter(is_concrete, all_subclasses(Document)):
+    for cls in document_classes():
         own = models.get(cls).entity
         for name, field in cls._fields.items() if source in (None, own) else ():
             reference = _reference(field)
@@ -77,7 +77,7 @@ def choices(models: DocumentModels, entity: str) -> dict[str, dict[Any, str]]:
     """What people call the values of a class's fields, or the elements of lists in them."""
     found: dict[str, dict[Any, str]] = {}
     cls: Any
-    for cls in filter(is_concrete, all_subclasses(Document)):
+    for cls in document_classes():
         for name, field in cls._fields.items() if models.get(cls).entity == entity else ():
             while isinstance(field, ComplexBaseField) and field.field is not None:
                 field = field.field
