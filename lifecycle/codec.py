@@ -384,6 +384,16 @@ def _encode_moment(kind: type[datetime] | type[time], value: Any) -> Any:
     return {"at": text, **parts} if parts else text
 
 
+def _encode_datetime(value: datetime) -> Any:
+    if type(value) is datetime and not value.fold:
+        # As isoformat() has it, at a quarter of the time.
+        if value.tzinfo is UTC:
+            return f"{msgspec.to_builtins(value)[:-1]}+00:00"  # it ends in "Z"
+        if value.tzinfo is None:
+            return msgspec.to_builtins(value)
+    return _encode_moment(datetime, value)
+
+
 def _encode_enum(value: Enum, room: int) -> Any:
     kind, name = type(value), value.name
     payload: dict[str, Any] = {"class": _name(kind), "name": name}
@@ -411,12 +421,7 @@ _known: Final[dict[type, _Encoder]] = {
     tuple: _tagged("$tuple", _encode_items),
     set: _tagged("$set", _encode_set),
     frozenset: _tagged("$frozenset", _encode_set),
-    datetime: lambda value, room: {
-        # As isoformat() has it, at a quarter of the time; it ends in "Z".
-        "$date": f"{msgspec.to_builtins(value)[:-1]}+00:00"
-        if value.tzinfo is UTC and type(value) is datetime and not value.fold
-        else _encode_moment(datetime, value)
-    },
+    datetime: lambda value, room: {"$date": _encode_datetime(value)},
     date: lambda value, room: {"$day": date.isoformat(value)},
     time: lambda value, room: {"$time": _encode_moment(time, value)},
     timedelta: lambda value, room: {"$timedelta": [value.days, value.seconds, value.microseconds]},

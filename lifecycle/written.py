@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from lifecycle.changes import ChangeSet
+from lifecycle.changes import ChangeSet, Operation
+from lifecycle.forms import Form
 from lifecycle.policy import Policy
 
 __all__ = [
@@ -18,7 +20,10 @@ __all__ = [
     "STATEMENT",
     "VERB",
     "Heard",
+    "Plain",
+    "Shape",
     "Written",
+    "in_full",
 ]
 
 CASCADE: Final = "cascade"
@@ -53,6 +58,45 @@ class Written(Struct, gc=False):
     label: str | None = None
     error: str | None = None
     cause: str | None = None
+
+
+class Shape(Protocol):
+    """What some changes of a recorded model have in common that are told by their values alone.
+
+    An INSERT or DELETE has a value for each name of the form, an UPDATE a delta. None of them
+    changes a key, and none has a label, an error or a cause.
+    """
+
+    @property
+    def entity(self) -> str: ...
+
+    @property
+    def operation(self) -> Operation: ...
+
+    @property
+    def form(self) -> Form:
+        """Under which names the values are."""
+        ...
+
+    def written(self, one: Plain) -> Written:
+        """The same in full, where values are not so plain; raises what cannot be recorded."""
+        ...
+
+
+class Plain(Struct, gc=False):
+    """One object's changes as its database now holds them, without a `ChangeSet`.
+
+    Most of what is written is told by such: the log then makes their texts many at a time.
+    """
+
+    shape: Shape
+    key: str
+    values: Sequence[Any]
+
+
+def in_full(written: Iterable[Written | Plain]) -> list[Written]:
+    """The same without any that are plain; raises what cannot be recorded."""
+    return [one.shape.written(one) if isinstance(one, Plain) else one for one in written]
 
 
 class Heard(Struct, frozen=True):

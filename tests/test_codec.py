@@ -526,7 +526,7 @@ def test_the_codec_needs_no_orm_and_no_driver() -> None:
     assert out.stdout.strip() == ""
 
 
-@given(st.datetimes(timezones=st.just(UTC), allow_imaginary=False))
-def test_a_moment_in_utc_is_written_as_isoformat_has_it(moment: datetime) -> None:
+@given(st.datetimes(timezones=st.sampled_from([UTC, None]), allow_imaginary=False))
+def test_a_moment_in_utc_or_in_no_zone_is_written_as_isoformat_has_it(moment: datetime) -> None:
     """Whatever makes the text, it is the one that older records have."""
     assert codec.encode(moment.replace(fold=0)) == {"$date": moment.isoformat()}

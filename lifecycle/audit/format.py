@@ -16,15 +16,16 @@ a list of pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from lifecycle import codec
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.errors import EncodingError, HistoryError
 from lifecycle.markers import ABSENT
+from lifecycle.written import Shape
 
-__all__ = ["advanced", "dump", "load"]
+__all__ = ["advanced", "dump", "dump_plain", "load"]
 
 _DELTA: Final = "$delta"
 
@@ -64,6 +65,21 @@ def _dump(changes: ChangeSet) -> dict[str, Any]:
         path: pair(delta.old, delta.new) if type(delta) is Change else _dump_delta(delta)
         for path, delta in changes.items()
     }
+
+
+def dump_plain(shape: Shape, values: Iterable[Sequence[Any]]) -> list[str] | None:
+    """The texts of many changes of one shape, the same as `dump` would give, in the newest format.
+
+    ``None`` when it takes their changesets to make them, or to say what is wrong with them.
+    """
+    columns = list(zip(*values, strict=True))
+    try:
+        if shape.operation is Operation.UPDATE:
+            pairs = [([one.old for one in some], [one.new for one in some]) for some in columns]
+            return shape.form.texts_of_pairs(pairs)
+        return shape.form.texts(columns)
+    except Exception:  # it is an edit of a collection; or a time zone, which may do anything
+        return None
 
 
 def _dump_paths(body: dict[str, Any]) -> Any:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from lifecycle.audit.format import dump_plain
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.masking import recordable
 from lifecycle.audit.mending import mend
-from lifecycle.audit.records import Record, Revision
+from lifecycle.audit.records import Line, Record, Revision
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import ChangeSet
 from lifecycle.context import current
@@ -18,7 +19,7 @@ from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
-from lifecycle.written import Written
+from lifecycle.written import Plain, Shape, Written, in_full
 
 __all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter"]
 
@@ -40,9 +41,12 @@ class Beside(Protocol):
         ...
 
     def insert_records(
-        self, connection: Any, revision: Revision, records: Sequence[Record]
+        self, connection: Any, revision: Revision, records: Sequence[Record | Line]
     ) -> None:
-        """Insert a stored revision's records in the connection's transaction."""
+        """Insert a stored revision's records in the connection's transaction.
+
+        Lines are only given where a mapper tells of `Plain` changes.
+        """
         ...
 
 
@@ -198,27 +202,31 @@ class RevisionWriter:
         self._intents = []
         self._n = 0
 
-    def write(self, written: Sequence[Written], *, connection: Any = None) -> None:
+    def write(self, written: Sequence[Written | Plain], *, connection: Any = None) -> None:
         """Record these; through ``connection``, in its transaction, when one is given.
 
         Nothing is written when no policy wants any of it. Raises ``RecordingError`` when the
         records cannot be made, unless that is to be reported in them, and when they cannot commit
         with the change; what the store itself raises is raised as it is.
         """
+        told = in_full(written) if connection is None else _told(written)
         try:
-            self._write(written, connection)
+            self._write(told, connection)
         except Exception:
-            wanted = [one for one in written if self._recorder.wants(one.policy)]
-            if not mend(wanted, self._recorder.faults):
+            wants = self._recorder.wants
+            wanted = [one for one in told if isinstance(one, Line) or wants(one.policy)]
+            full = [one for one in wanted if isinstance(one, Written)]
+            if not mend(full, self._recorder.faults):
                 raise  # nothing is wrong with them, so the store has failed
             self._write(wanted, connection)
 
-    def _write(self, written: Sequence[Written], connection: Any) -> None:
-        wanted = [
-            (one, changes)
-            for one in written
-            if self._recorder.wants(one.policy) and (changes := recordable(one)) is not None
-        ]
+    def _write(self, told: Sequence[Written | Line], connection: Any) -> None:
+        wanted: list[tuple[Written, ChangeSet] | Line] = []
+        for one in told:
+            if isinstance(one, Line):
+                wanted.append(one)
+            elif self._recorder.wants(one.policy) and (changes := recordable(one)) is not None:
+                wanted.append((one, changes))
         if not wanted:
             self.withdraw()
             return
@@ -228,10 +236,13 @@ class RevisionWriter:
             or self._recorder.revision(self.group, kept=self._grouped)
         )
         start = 0 if connection is None else self._n
-        records = [
-            self._record(revision, n, one, changes)
-            for n, (one, changes) in enumerate(wanted, start)
-        ]
+        records: list[Any] = []
+        for n, found in enumerate(wanted, start):
+            if isinstance(found, Line):
+                found.n = n
+                records.append(found)
+            else:
+                records.append(self._record(revision, n, *found))
         if connection is None and self._intents:
             self._recorder.intents().confirm(revision, records, self._intents)
             self._settled()
@@ -277,3 +288,26 @@ class RevisionWriter:
         if self.revision is None:  # kept at once: it is there even if its records then fail
             self.revision = beside.insert_revision(connection, revision)
         beside.insert_records(connection, self.revision, records)
+
+
+def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
+    """Plain changes as lines, those of one shape all at once; in full where it takes that."""
+    shapes: dict[Shape, list[Sequence[Any]]] = {}
+    for one in written:
+        if isinstance(one, Plain):
+            shapes.setdefault(one.shape, []).append(one.values)
+    known = {}
+    for shape, values in shapes.items():
+        found = dump_plain(shape, values)
+        if found is not None:
+            known[shape] = shape.entity, shape.operation.value, iter(found)
+    told: list[Written | Line] = []
+    for one in written:
+        if not isinstance(one, Plain):
+            told.append(one)
+        elif one.shape in known:
+            entity, verb, texts = known[one.shape]
+            told.append(Line(0, entity, one.key, verb, next(texts)))
+        else:
+            told.append(one.shape.written(one))
+    return told

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from lifecycle.changes import ChangeSet, Operation
 
-__all__ = ["FORMAT", "FeedPosition", "Position", "Record", "Revision"]
+__all__ = ["FORMAT", "FeedPosition", "Line", "Position", "Record", "Revision"]
 
 FORMAT = 1
 """The version of the record format this release writes; every record carries its own."""
@@ -111,3 +111,16 @@ class Record(Struct, frozen=True, kw_only=True, gc=False):
     def reason(self) -> str | None:
         """Why, in the actor's words."""
         return self.revision.reason
+
+
+class Line(Struct, gc=False):
+    """A record about to be stored that has nothing but changes, and these as their text.
+
+    ``verb`` is the text of its operation; its format is the newest one.
+    """
+
+    n: int
+    entity: str
+    key: str
+    verb: str
+    changes: str

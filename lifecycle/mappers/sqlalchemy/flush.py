@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.changes import Change
@@ -22,16 +22,17 @@ from lifecycle.mappers.sqlalchemy.fetching import connection_of
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
-from lifecycle.mappers.sqlalchemy.outcome import Done, as_written
+from lifecycle.mappers.sqlalchemy.outcome import Done
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
 from lifecycle.mappers.sqlalchemy.removing import Removing
 from lifecycle.mappers.sqlalchemy.settling import Settling
+from lifecycle.mappers.sqlalchemy.telling import Telling
 from lifecycle.moments import CHANGE_EVENTS, POST, ChangeEvent, Moment, PostFlush
-from lifecycle.written import Written
+from lifecycle.written import Plain, Written, in_full
 
 __all__ = ["Flush"]
 
-Record: TypeAlias = "Callable[[Connection, list[Written]], None]"
+Record: TypeAlias = "Callable[[Connection, list[Written | Plain]], None]"
 
 
 class Flush:
@@ -152,26 +153,34 @@ class Flush:
     def _record_through(
         self, connections: dict[Model, Connection], done: list[Done], record: Record
     ) -> None:
-        by_connection: dict[Connection, list[Written]] = {}
-        faults, causes = self._services.faults, self._settling.causes
-        wanted: dict[Model, tuple[Dialect, list[Written]] | None] = {}
+        by_connection: dict[Connection, list[Written | Plain]] = {}
+        causes = self._settling.causes
+        wanted: dict[Model, tuple[Telling, list[Written | Plain]] | None] = {}
         for one in done:
             if one.model not in wanted:
                 wanted[one.model] = None
                 if self._services.recorder.wants(one.model.policy):
                     connection = connections[one.model] = connection_of(self._session, one.model)
                     found = by_connection.setdefault(connection, [])
-                    wanted[one.model] = connection.dialect, found
+                    telling = Telling(one.model, connection.dialect, self._services.faults)
+                    wanted[one.model] = telling, found
             place = wanted[one.model]
-            if place is not None:
-                written = as_written(one, place[0], faults)
-                if causes:
-                    written.cause = causes.get(one.state)
-                place[1].append(written)
+            if place is None:
+                continue
+            telling, found = place
+            cause = causes.get(one.state) if causes else None
+            if cause is None:
+                found.append(telling.told(one))
+            else:
+                written = telling.in_full(one)
+                written.cause = cause
+                found.append(written)
         for connection, caused in self.caused.items():
-            by_connection[connection] = after_flush(by_connection.get(connection, []), caused)
+            own = in_full(by_connection.get(connection, ()))
+            by_connection[connection] = [*after_flush(own, caused)]
         for connection, others in self.meanwhile.items():
-            by_connection[connection] = _in_order(by_connection.get(connection, []), others)
+            own = in_full(by_connection.get(connection, ()))
+            by_connection[connection] = [*_in_order(own, others)]
         for connection, found in by_connection.items():
             record(connection, found)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import eq
+from operator import eq, itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Column, Dialect
+from sqlalchemy import Column, Dialect, LargeBinary, TypeDecorator
 from sqlalchemy.orm import MANYTOONE, InstanceState, Mapper, RelationshipProperty
 from sqlalchemy.orm import class_mapper as _class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError, UnmappedColumnError
@@ -17,15 +17,19 @@ from lifecycle import codec
 from lifecycle.changes import Change, Delta
 from lifecycle.errors import EncodingError, RecordingError
 from lifecycle.faults import attempted, field_named, unknown
+from lifecycle.forms import ATOMS, Form
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.collections import many_to_many
 from lifecycle.mappers.sqlalchemy.fitting import fitted
-from lifecycle.mappers.sqlalchemy.values import ATOMS, ToLog, from_log, plain, to_log
+from lifecycle.mappers.sqlalchemy.values import ToLog, from_log, plain, to_log
 from lifecycle.markers import Marker
 from lifecycle.policy import NO_MASKING, Masking, Policy, entity_of, policy_of
 from lifecycle.removal import removal_of
 
 __all__ = ["Model", "attribute_of", "mapper_of", "root_of_hierarchy"]
+
+_FORMS: Final = 100
+"""How many combinations of changed fields a model remembers the form of."""
 
 
 def mapper_of(cls: type) -> Mapper[Any] | None:
@@ -38,9 +42,14 @@ def mapper_of(cls: type) -> Mapper[Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A mapped column: the attribute's name, and how its values go to the log."""
+    """A mapped column: the attribute's name, and how its values go to the log.
+
+    ``compares`` says that ``==`` tells whether two of its values are equal, as ``equal`` does also
+    of values that cannot be compared.
+    """
 
     name: str
+    compares: bool
     equal: Callable[[Any, Any], bool]
     to_log: ToLog | None
     from_log: ToLog | None
@@ -76,6 +85,8 @@ class Model:
         self.converted: Final = frozenset(
             name for name, field in self.fields.items() if field.to_log is not None
         )
+        self.values_of: Final = _getter(tuple(self.fields))
+        """The values of all fields out of an object's attributes; raises ``KeyError``."""
         self.identity: Final = tuple(
             mapper.get_property_by_column(column).key for column in mapper.primary_key
         )
@@ -93,8 +104,30 @@ class Model:
         )
         self.many_to_many: Final = many_to_many(mapper)
         self.removal: Final = removal_of(mapper.class_)
+        self.is_fixed: Final = all(map(_is_fixed, self.mapper.columns))
+        """Whether no value of it can be changed in place, so that memory has what was stored."""
         self.is_still: Final = not self.volatile and not self.many_to_one
         """Whether an UPDATE changes the columns that were assigned to, and no others."""
+
+        policy = self.policy
+        hides = bool(policy.exclude or policy.mask or policy.inside)
+        self.is_plain: Final = not (hides or policy.label is not None or self.converted)
+        """Whether its values go to the log as they are, and with nothing beside them."""
+        self.form: Final = Form(self.fields)
+        self._forms: Final[dict[tuple[str, ...], Form]] = {}
+
+    def form_of(self, names: tuple[str, ...]) -> Form:
+        """The form of some fields."""
+        found = self._forms.get(names)
+        if found is None:
+            if len(self._forms) >= _FORMS:
+                self._forms.clear()
+            found = self._forms[names] = Form(names)
+        return found
+
+    def named(self, whole: tuple[Any, ...]) -> dict[str, Any]:
+        """The values of all fields by their names."""
+        return dict(zip(self.fields, whole, strict=True))
 
     @property
     def recorded_names(self) -> list[str]:
@@ -111,7 +144,13 @@ class Model:
 
     def stored_key(self, state: InstanceState[Any]) -> str | None:
         """The text of the identity the database knew the object by before the flush."""
-        return None if state.key is None else self.key_text(state.key[1])
+        known = state.key
+        if known is None:
+            return None
+        identity = known[1]
+        if len(identity) == 1 and type(identity[0]) is int:
+            return str(identity[0])  # as `key_text` has it, without being asked
+        return self.key_text(identity)
 
     def key_text(self, identity: tuple[Any, ...]) -> str:
         """The text of an identity; raises ``RecordingError``, with the entity, when it has none."""
@@ -186,6 +225,12 @@ class Model:
         return attempted(found, field_named(field), make, instead=unknown(value))
 
 
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda values: (values[names[0]],)
+    return itemgetter(*names)
+
+
 def root_of_hierarchy(mapper: Mapper[Any]) -> type:
     """The class whose rows an object's key is unique among; concrete tables have their own."""
     while mapper.inherits is not None and not mapper.concrete:
@@ -194,14 +239,18 @@ def root_of_hierarchy(mapper: Mapper[Any]) -> type:
 
 
 def _field(mapper: Mapper[Any], name: str, column: Any) -> Field:
-    return Field(name, _equality(column.type), to_log(column.type), from_log(column.type))
+    compares = _compares(column.type)
+    return Field(name, compares, _equality(column.type), to_log(column.type), from_log(column.type))
+
+
+def _compares(type_: TypeEngine[Any]) -> bool:
+    """Whether all that a type does to compare its values is ``==``."""
+    return getattr(type_.compare_values, "__func__", None) is TypeEngine.compare_values
 
 
 def _equality(type_: TypeEngine[Any]) -> Callable[[Any, Any], bool]:
     """How a type compares its values, with an answer also where comparing them fails."""
-    compare: Callable[[Any, Any], Any] = type_.compare_values
-    if getattr(compare, "__func__", None) is TypeEngine.compare_values:
-        compare = eq  # which is all it does
+    compare: Callable[[Any, Any], Any] = eq if _compares(type_) else type_.compare_values
 
     def equal(old: Any, new: Any) -> bool:
         try:
@@ -218,6 +267,17 @@ def _recorded_alike(old: Any, new: Any) -> bool:
     try:
         return codec.canonical(old) == codec.canonical(new)
     except Exception:
+        return False
+
+
+def _is_fixed(column: Any) -> bool:
+    """Whether a column's type gives none but values that nobody can change in place."""
+    type_ = column.type
+    if isinstance(type_, TypeDecorator | LargeBinary):  # binary values may be arrays of bytes
+        return False
+    try:
+        return type_.python_type in ATOMS
+    except NotImplementedError:
         return False
 
 

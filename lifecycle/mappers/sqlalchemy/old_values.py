@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -10,15 +11,16 @@ from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.base import NO_VALUE
 
 from lifecycle.changes import Operation
+from lifecycle.forms import ATOMS
 from lifecycle.mappers.sqlalchemy.fetching import fetch_before
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.reading import State, is_expression, is_known, old_value
-from lifecycle.mappers.sqlalchemy.values import ATOMS
 
-__all__ = ["Doubts", "OldValues"]
+__all__ = ["NOTHING", "Doubts", "OldValues"]
 
-_NOTHING: Final[Mapping[str, Any]] = {}
+NOTHING: Final[Mapping[str, Any]] = {}
+"""What was read for most objects."""
 
 _FIXED: Final = ATOMS | {InstanceState}
 """Types of what an object's dict holds, when none of it can have been changed in place."""
@@ -81,11 +83,21 @@ class OldValues:
 
     def fetched(self, state: State) -> Mapping[str, Any]:
         """The values that were read for an object."""
-        return self._fetched.get(state, _NOTHING)
+        return self._fetched.get(state, NOTHING)
 
     def noted(self, state: State) -> Mapping[str, Any] | None:
         """The values kept of fields that the UPDATE changes without a trace in memory."""
         return self._noted.get(state)
+
+    @property
+    def any_fetched(self) -> bool:
+        """Whether values were read for any object."""
+        return bool(self._fetched)
+
+    @property
+    def any_noted(self) -> bool:
+        """Whether such values are kept of any object."""
+        return bool(self._noted)
 
     def was_updated(self, state: State) -> bool:
         """Whether the flush came to update an object, listed for that or not."""
@@ -101,13 +113,12 @@ class OldValues:
             self._examined.update(dict.fromkeys(states, operation))
             if operation is Operation.INSERT:
                 continue
-            models = self._concerned(states)
-            for state in states:
-                model = models[state.class_]
-                if model is None:
-                    continue
-                if names := self._missing(model, state, operation):
-                    missing.setdefault(model, {})[state] = names
+            for model, of_model in self._concerned(states):
+                if not self._doubted.any:
+                    of_model = _in_question(model, of_model, operation)
+                for state in of_model:
+                    if names := self._missing(model, state, operation):
+                        missing.setdefault(model, {})[state] = names
         self._fetch(missing)
 
     def _fetch(self, missing: Mapping[Model, dict[State, Collection[str]]]) -> None:
@@ -122,19 +133,24 @@ class OldValues:
         names = model.names if doubted else _missing(model, state, operation)
         if not names:
             return ()
-        known = self._fetched.get(state, _NOTHING)
+        known = self._fetched.get(state, NOTHING)
         return [name for name in names if name not in known]
 
-    def _concerned(self, states: Iterable[State]) -> dict[type, Model | None]:
-        return {cls: self._models.concerned(cls) for cls in {state.class_ for state in states}}
+    def _concerned(self, states: Iterable[State]) -> list[tuple[Model, list[State]]]:
+        """These objects by their model, as far as anybody cares about it."""
+        found = []
+        for cls in {state.class_ for state in states}:
+            model = self._models.concerned(cls)
+            if model is not None:
+                found.append((model, [state for state in states if state.class_ is cls]))
+        return found
 
     def note_all(self, states: Collection[State]) -> None:
         """`note` each of these whose model anybody cares about."""
-        models = self._concerned(states)
-        for state in states:
-            model = models[state.class_]
-            if model is not None:
-                self.note(model, state)
+        for model, some in self._concerned(states):
+            if model.volatile or not _assign_atoms(some):
+                for state in some:
+                    self.note(model, state)
 
     def note(self, model: Model, state: State) -> None:
         """Keep the old values that will not show after the UPDATE has changed them."""
@@ -178,6 +194,29 @@ class OldValues:
             self.note(model, state)
 
 
+def _in_question(model: Model, states: list[State], operation: Operation) -> list[State]:
+    """Those of some objects of which memory may lack what is about to be overwritten or deleted.
+
+    As a rule there are none, and that is seen without looking at each value of each object.
+    """
+    if operation is Operation.DELETE and model.is_fixed:
+        return [
+            one
+            for one in states
+            if one.committed_state or not one.obj().__dict__.keys() >= model.names
+        ]
+    if operation is Operation.UPDATE and model.is_still:
+        overwritten = chain.from_iterable(one.committed_state.values() for one in states)
+        return [] if ATOMS.issuperset(map(type, overwritten)) else states
+    return states
+
+
+def _assign_atoms(states: Iterable[State]) -> bool:
+    """Whether nothing but plain values has been assigned to these."""
+    assigned = (map(one.obj().__dict__.get, one.committed_state) for one in states)
+    return ATOMS.issuperset(map(type, chain.from_iterable(assigned)))
+
+
 def _missing(model: Model, state: State, operation: Operation) -> Collection[str]:
     """The fields an UPDATE or DELETE is going to overwrite whose value memory does not know."""
     values, committed = state.dict, state.committed_state
@@ -189,8 +228,6 @@ def _missing(model: Model, state: State, operation: Operation) -> Collection[str
         ):
             return ()
         return [name for name in model.names if not is_known(state, name)]
-    if model.is_still and ATOMS.issuperset(map(type, committed.values())):
-        return ()  # as a rule
     names = [
         name for name, old in committed.items() if type(old) not in ATOMS and name in model.names
     ]

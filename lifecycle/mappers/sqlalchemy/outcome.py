@@ -7,19 +7,16 @@ from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Dialect
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import RecordingError
-from lifecycle.faults import Faults, attempted_label
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State, Values, note
 from lifecycle.markers import UNKNOWN
-from lifecycle.written import Written
 
 __all__ = [
     "Done",
-    "as_written",
+    "changes_of",
     "complete",
     "in_order",
     "inserted",
@@ -31,7 +28,8 @@ __all__ = [
 class Done(Struct):
     """What the flush did to one object, and which of its values the database still has to tell.
 
-    What an INSERT brought or a DELETE took away is in ``whole``, all other changes in ``deltas``.
+    What an INSERT brought or a DELETE took away is in ``whole``, a value for each field of the
+    model; all other changes are in ``deltas``.
     """
 
     model: Model
@@ -41,7 +39,7 @@ class Done(Struct):
     unread: tuple[str, ...]
     key: str
     former_key: str | None = None
-    whole: dict[str, Any] | None = None
+    whole: tuple[Any, ...] | None = None
 
     @property
     def is_nothing(self) -> bool:
@@ -50,18 +48,21 @@ class Done(Struct):
 
     def changes(self) -> ChangeSet:
         """The same as a changeset, of values as the object has them."""
-        return _changes(self.whole, self.deltas, self.operation)
+        whole = None if self.whole is None else self.model.named(self.whole)
+        return changes_of(whole, self.deltas, self.operation)
 
 
-def _changes(
+def changes_of(
     whole: dict[str, Any] | None, deltas: dict[str, Delta], operation: Operation
 ) -> ChangeSet:
+    """The changeset of what an INSERT brought or a DELETE took away, and of other changes."""
     if whole is None:
         return ChangeSet(deltas, operation)
     changes = ChangeSet.of_state(whole, operation)
     return ChangeSet({**changes, **deltas}, operation) if deltas else changes
 
 
+_by_key: Final = attrgetter("key")
 _by_name: Final = attrgetter("model.entity", "key")
 
 
@@ -76,15 +77,21 @@ def in_order(done: list[Done]) -> list[Done]:
     `moves_in_order`.
     """
     moves: list[Done] = []
-    found: dict[Operation, list[Done]] = {one: [] for one in Operation}
+    inserts: list[Done] = []
+    updates: list[Done] = []
+    deletes: list[Done] = []
     for one in done:
-        (found[one.operation] if one.former_key is None else moves).append(one)
-    return [
-        *moves_in_order(moves),
-        *sorted(found[Operation.INSERT], key=_as_added),
-        *sorted(found[Operation.UPDATE], key=_by_name),
-        *sorted(found[Operation.DELETE], key=_by_name),
-    ]
+        operation = one.operation
+        if one.former_key is not None:
+            moves.append(one)
+        elif operation is Operation.UPDATE:
+            updates.append(one)
+        else:
+            (inserts if operation is Operation.INSERT else deletes).append(one)
+    inserts.sort(key=_as_added)
+    for some in updates, deletes:
+        some.sort(key=_by_key if len({one.model for one in some}) < 2 else _by_name)
+    return [*moves_in_order(moves), *inserts, *updates, *deletes]
 
 
 def moves_in_order(moves: list[Done]) -> Iterator[Done]:
@@ -105,18 +112,17 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
             yield one
 
 
-def inserted(model: Model, state: State) -> tuple[dict[str, Any], tuple[str, ...]]:
+def inserted(model: Model, state: State) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
     values = state.dict
     try:
-        return {name: values[name] for name in model.fields}, ()
+        return model.values_of(values), ()
     except KeyError:
         pass
     expired = state.expired_attributes
     unread = tuple(name for name in model.fields if name not in values and name in expired)
-    found = {name: values.get(name) for name in model.fields}
-    found.update(dict.fromkeys(unread, UNKNOWN))
-    return found, unread
+    unknown = dict.fromkeys(unread, UNKNOWN)
+    return tuple(values.get(name, unknown.get(name)) for name in model.fields), unread
 
 
 def turned_into_update(
@@ -146,47 +152,11 @@ def turned_into_update(
 
 def complete(one: Done, values: Values) -> None:
     """Fill in what the database has told."""
+    if one.whole is not None:
+        read = {name: values[name] for name in one.unread}
+        one.whole = tuple((one.model.named(one.whole) | read).values())
+        return
     for name in one.unread:
-        if one.whole is not None:
-            one.whole[name] = values[name]
-            continue
         delta = one.deltas.get(name)
         old = delta.old if isinstance(delta, Change) else UNKNOWN
         note(one.deltas, one.model.fields[name], old, values[name])
-
-
-def as_written(one: Done, dialect: Dialect, faults: Faults) -> Written:
-    """The same with values as they go to the log; what cannot be told goes to `Faults.settle`."""
-    model = one.model
-    try:
-        whole = None if one.whole is None else model.logged_state(one.whole, dialect)
-        deltas = model.logged_deltas(one.deltas, dialect) if one.deltas else one.deltas
-        label = model.policy.label_of(one.state.obj()) if model.policy.label is not None else None
-        error = None
-    except Exception:
-        whole, deltas, label, error = _as_far_as_known(one, dialect, faults)
-    changes = _changes(whole, deltas, one.operation)
-    return Written(model.entity, one.key, changes, model.policy, one.former_key, label, error)
-
-
-def _as_far_as_known(
-    one: Done, dialect: Dialect, faults: Faults
-) -> tuple[dict[str, Any] | None, dict[str, Delta], str | None, str | None]:
-    """Values, changes and label as far as they can be told, and what is wrong with the rest."""
-    model = one.model
-    found: dict[str, str] = {}
-
-    def logged(name: str, value: Any) -> Any:
-        return model.logged_or_unknown(found, name, value, dialect)
-
-    whole = None
-    if one.whole is not None:
-        whole = {name: logged(name, value) for name, value in one.whole.items()}
-    deltas = {
-        name: Change(logged(name, delta.old), logged(name, delta.new))
-        if isinstance(delta, Change)
-        else delta
-        for name, delta in one.deltas.items()
-    }
-    label = attempted_label(found, model.policy, one.state.obj())
-    return whole, deltas, label, faults.settle(model.entity, one.key, found)

@@ -12,7 +12,7 @@ from lifecycle.mappers.sqlalchemy.collections import ManyToMany, Membership, mem
 from lifecycle.mappers.sqlalchemy.fetching import connection_of, fetch_columns, stored_members
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
-from lifecycle.mappers.sqlalchemy.old_values import OldValues
+from lifecycle.mappers.sqlalchemy.old_values import NOTHING, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import (
     Done,
     complete,
@@ -124,13 +124,13 @@ class Outcomes:
         list_only: bool,
         replaced: _Replaced,
     ) -> Done | None:
-        fetched = self._old.fetched(state)
+        fetched = self._old.fetched(state) if self._old.any_fetched else NOTHING
         # Not of a new object, which has it already when its defaults were read at once.
         stored_key = None if state in self._session._new else model.stored_key(state)
         if is_delete:
             assert stored_key is not None
             removed = stored(model, state, fetched)
-            if model.removal is not None and removed[model.removal.field] is not None:
+            if _has_mark(model, removed):
                 return None  # it was removed already
             return Done(model, state, Operation.DELETE, {}, (), stored_key, whole=removed)
         key = stored_key
@@ -140,20 +140,23 @@ class Outcomes:
         assert key is not None  # the flush has given it one
         if stored_key is None:
             brought, unread = inserted(model, state)
-            if model.removal is not None and brought.get(model.removal.field) is not None:
+            if _has_mark(model, brought):
                 return None  # it comes removed
             before = replaced.get((model.entity, key)) if replaced else None
             if before is None:
                 return Done(model, state, Operation.INSERT, {}, unread, key, whole=brought)
             if not isinstance(before, dict):
-                before = stored(model, before, self._old.fetched(before))
-            deltas, unread = turned_into_update(model, state, brought, before)
-            told = {name: value for name, value in brought.items() if name in state.dict}
+                before = model.named(stored(model, before, self._old.fetched(before)))
+            values = model.named(brought)
+            deltas, unread = turned_into_update(model, state, values, before)
+            told = {name: value for name, value in values.items() if name in state.dict}
             replaced[model.entity, key] = before | told | dict.fromkeys(unread, UNKNOWN)
             return Done(model, state, Operation.UPDATE, deltas, unread, key)
         deltas = updated(model, state, fetched)
         unread = ()
-        if not list_only or self._old.was_updated(state):
+        if (model.volatile or self._old.any_noted) and (
+            not list_only or self._old.was_updated(state)
+        ):
             unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
         if model.removal is not None:
@@ -175,7 +178,7 @@ class Outcomes:
             key = model.stored_key(state)
             assert key is not None  # it was in the database
             return Done(model, state, Operation.DELETE, {}, (), key, whole=whole)
-        whole = {name: state.dict.get(name, UNKNOWN) for name in model.fields}
+        whole = tuple(state.dict.get(name, UNKNOWN) for name in model.fields)
         missing = tuple(name for name in model.fields if name not in state.dict)
         members: dict[str, Delta] = {
             one.name: SetEdit(keys, frozenset())
@@ -220,3 +223,8 @@ class Outcomes:
             ):
                 complete(ones[identity], values)
         return bool(by_model)
+
+
+def _has_mark(model: Model, whole: tuple[Any, ...]) -> bool:
+    """Whether an object with these values is marked as removed."""
+    return model.removal is not None and model.named(whole)[model.removal.field] is not None

@@ -8,6 +8,7 @@ magnitude cheaper than asking for attribute histories.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -18,9 +19,9 @@ from sqlalchemy.sql import ClauseElement
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.equality import same
+from lifecycle.forms import ATOMS
 from lifecycle.mappers.sqlalchemy.collections import pending_edits
 from lifecycle.mappers.sqlalchemy.model import Field, Model
-from lifecycle.mappers.sqlalchemy.values import ATOMS
 from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.removal import WITH_DELETED
 
@@ -137,8 +138,14 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
         if field is None or name not in values:
             continue
         new = values[name]
-        if type(new) in ATOMS and type(old) in ATOMS and name not in fetched:  # as a rule
-            if old is not new and not field.equal(old, new):
+        kind = type(new)
+        if kind in ATOMS and type(old) in ATOMS and name not in fetched:  # as a rule
+            if old is new:
+                continue
+            if field.compares and kind is type(old) and kind is not Decimal:
+                if old != new:
+                    found[name] = Change(old, new)
+            elif not field.equal(old, new):
                 found[name] = Change(old, new)
         elif _is_missing(old):
             old = fetched.get(name, UNKNOWN)
@@ -153,19 +160,18 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
 
 def removing(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
     """What the DELETE of an object takes away."""
-    removed = stored(model, state, fetched)
-    return {name: Change(value, ABSENT) for name, value in removed.items()}
+    removed = zip(model.fields, stored(model, state, fetched), strict=True)
+    return {name: Change(value, ABSENT) for name, value in removed}
 
 
-def stored(model: Model, state: State, fetched: Values) -> dict[str, Any]:
-    """The values the database holds for all fields of an object."""
+def stored(model: Model, state: State, fetched: Values) -> tuple[Any, ...]:
+    """The values the database holds for all fields of an object, in their order."""
     if not fetched and not state.committed_state:
-        values = state.dict
         try:
-            return {name: values[name] for name in model.fields}
+            return model.values_of(state.dict)
         except KeyError:
             pass
-    return {name: old_value(state, name, fetched) for name in model.fields}
+    return tuple(old_value(state, name, fetched) for name in model.fields)
 
 
 def note(found: dict[str, Delta], field: Field, old: Any, new: Any) -> None:

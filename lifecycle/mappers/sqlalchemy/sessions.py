@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -32,7 +32,7 @@ from lifecycle.mappers.sqlalchemy.stale import call_stale
 from lifecycle.mappers.sqlalchemy.statements import Statements
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.uuids import uuid7
-from lifecycle.written import Written
+from lifecycle.written import Plain, Written
 
 __all__ = ["Listeners"]
 
@@ -218,7 +218,9 @@ class Listeners:
         self._running.pop(session.hash_key, None)
         return flush
 
-    def _record(self, here: InSession, connection: Connection, written: list[Written]) -> None:
+    def _record(
+        self, here: InSession, connection: Connection, written: Sequence[Written | Plain]
+    ) -> None:
         self._watch(here, connection).write(connection, written)
 
     def _watch(self, here: InSession, connection: Connection) -> Transcript:

@@ -103,8 +103,10 @@ class Settling:
                 self.assigned.update(
                     (state, len(state.committed_state))
                     for state in states
-                    if state.class_ not in hooked
+                    if not hooked or state.class_ not in hooked
                 )
+            elif not hooked:
+                self.settled.update(states)
             else:
                 self.settled.update(
                     state
@@ -260,7 +262,7 @@ def _orphans(states: list[State]) -> set[State]:
     """Those that the flush deletes because no parent has them any more."""
     owned = {
         mapper
-        for mapper in {state.mapper for state in states}
+        for mapper in {state.manager.mapper for state in states}
         if any(base._delete_orphans for base in mapper.iterate_to_root())
     }
     if not owned:

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Mapper as ORMMapper
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import RecordingError
 from lifecycle.faults import Faults
+from lifecycle.forms import ATOMS
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Recorder
 from lifecycle.mappers.sqlalchemy.collections import Membership
 from lifecycle.mappers.sqlalchemy.model import Model, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
-from lifecycle.mappers.sqlalchemy.values import ATOMS
 from lifecycle.markers import ABSENT
 from lifecycle.policy import entity_of, policy_of
 from lifecycle.written import Written

@@ -6,7 +6,7 @@ connections, and nothing outlives what it tells of.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from lifecycle.mappers.base import Services, Writer
 from lifecycle.uuids import uuid7
-from lifecycle.written import Written
+from lifecycle.written import Plain, Written
 
 __all__ = ["Transcript", "savepoints"]
 
@@ -33,7 +33,7 @@ class Transcript:
         self._writer: Writer | None = None
         self._inserted_in: tuple[str, ...] = ()
 
-    def write(self, connection: Connection, written: list[Written]) -> None:
+    def write(self, connection: Connection, written: Sequence[Written | Plain]) -> None:
         """Record what has been written through this connection, in its transaction."""
         writer = self._writer = self._writer or self._services.recorder.open(self._group())
         was_stored = writer.stored

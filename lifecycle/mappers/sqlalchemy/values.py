@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from typing import Any, Final, TypeAlias
-from uuid import UUID
+from typing import Any, TypeAlias
 
 from sqlalchemy import Dialect, Enum, PickleType, TypeDecorator
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.types import TypeEngine
 
 from lifecycle import codec
-from lifecycle.markers import Marker
+from lifecycle.forms import ATOMS
 
-__all__ = ["ATOMS", "ToLog", "from_log", "plain", "to_log"]
+__all__ = ["ToLog", "from_log", "plain", "to_log"]
 
 ToLog: TypeAlias = Callable[[Any, Dialect], Any]
 
@@ -74,26 +71,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, set):
         return set(value)
     return value
-
-
-ATOMS: Final = frozenset(
-    {
-        type(None),
-        bool,
-        int,
-        float,
-        str,
-        bytes,
-        Decimal,
-        datetime,
-        date,
-        time,
-        timedelta,
-        UUID,
-        Marker,
-    }
-)
-"""Types of values that nobody can change in place."""
 
 
 def _range_to_json(value: Range[Any]) -> dict[str, Any]:

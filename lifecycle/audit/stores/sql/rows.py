@@ -9,12 +9,12 @@ from sqlalchemy import Row
 
 from lifecycle import codec
 from lifecycle.audit.format import dump, load
-from lifecycle.audit.records import Record, Revision
+from lifecycle.audit.records import FORMAT, Line, Record, Revision
 from lifecycle.audit.store import Asked, Glimpse
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError
 
-__all__ = ["change_row", "glimpses_of", "records_of", "revision_of", "revision_row"]
+__all__ = ["change_rows", "glimpses_of", "records_of", "revision_of", "revision_row"]
 
 
 def revision_row(revision: Revision) -> dict[str, Any]:
@@ -32,8 +32,17 @@ def revision_row(revision: Revision) -> dict[str, Any]:
     }
 
 
-def change_row(seq: int | None, record: Record) -> tuple[Any, ...]:
-    """The values of a record's row, in the order of the table's columns."""
+def change_rows(seq: int | None, records: Sequence[Record | Line]) -> list[tuple[Any, ...]]:
+    """The values of records' rows, in the order of the table's columns."""
+    return [
+        (seq, one.n, one.entity, one.key, None, one.verb, None, None, None, one.changes, FORMAT)
+        if isinstance(one, Line)
+        else _record_row(seq, one)
+        for one in records
+    ]
+
+
+def _record_row(seq: int | None, record: Record) -> tuple[Any, ...]:
     return (
         seq,
         record.n,

@@ -30,14 +30,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, Statemen
 from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.audit.intents import Intent, dump_intent, load_intent
-from lifecycle.audit.records import FeedPosition, Position, Record, Revision
+from lifecycle.audit.records import FeedPosition, Line, Position, Record, Revision
 from lifecycle.audit.store import Asked, Entry, Feed, Glimpse, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.ledger import SqlLedger
 from lifecycle.audit.stores.sql.limiting import limited
 from lifecycle.audit.stores.sql.rows import (
-    change_row,
+    change_rows,
     glimpses_of,
     records_of,
     revision_of,
@@ -162,7 +162,7 @@ class SqlStore:
         return replace(revision, seq=assigned[0])
 
     def insert_records(
-        self, connection: Connection, revision: Revision, records: Sequence[Record]
+        self, connection: Connection, revision: Revision, records: Sequence[Record | Line]
     ) -> None:
         """Write a stored revision's records in the connection's transaction, in one statement.
 
@@ -170,7 +170,7 @@ class SqlStore:
         """
         if not records:
             return
-        rows = [change_row(revision.seq, record) for record in records]
+        rows = change_rows(revision.seq, records)
         with self._naming_missing_tables():
             insert_rows(connection, self.tables.change, rows)
 

@@ -1,0 +1,130 @@
+"""The JSON texts of many objects at once, as `lifecycle.codec` makes them one by one.
+
+Objects that have plain values under the same names are worked on column by column: what a column
+holds is of one type as a rule, or of none, and is then seen at one glance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from lifecycle import codec
+from lifecycle.markers import Marker
+
+__all__ = ["ATOMS", "Column", "Form"]
+
+Column: TypeAlias = Sequence[Any]
+"""The values that some objects have under one name."""
+
+_NONE: Final = type(None)
+
+ATOMS: Final = frozenset(
+    {
+        _NONE,
+        bool,
+        int,
+        float,
+        str,
+        bytes,
+        Decimal,
+        datetime,
+        date,
+        time,
+        timedelta,
+        UUID,
+        Marker,
+    }
+)
+"""Types of values that nobody can change in place."""
+
+
+class Form:
+    """JSON objects that have these names, in this order."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names: Final = tuple(names)
+        places = {f"_{number}": name for number, name in enumerate(self.names)}
+        self._made: Final[Callable[..., Any] | None] = (
+            msgspec.defstruct("Form", [*places], rename=places, gc=False)
+            if all(map(str.isidentifier, self.names))  # so none of them has to be escaped
+            else None
+        )
+
+    def texts(self, columns: Sequence[Column]) -> list[str] | None:
+        """The text of each object; ``None`` when it takes the codec to make them."""
+        parts = []
+        for column in columns:
+            encoded = _encoded(column)
+            if encoded is None:
+                return None
+            parts.append(encoded)
+        return self._texts(parts)
+
+    def texts_of_pairs(self, columns: Sequence[tuple[Column, Column]]) -> list[str] | None:
+        """The same of objects that have two values under each name."""
+        parts = []
+        for pair in columns:
+            olds, news = map(_encoded, pair)
+            if olds is None or news is None:
+                return None
+            parts.append(zip(olds, news, strict=True))
+        return self._texts(parts)
+
+    def _texts(self, columns: Iterable[Iterable[Any]]) -> list[str] | None:
+        if self._made is None:
+            return None
+        try:
+            lines = _lines(list(map(self._made, *columns))).decode()
+        except UnicodeEncodeError:  # a string has a lone surrogate
+            return None
+        return lines.split("\n")[:-1]  # there are none within a text
+
+
+_lines: Final = msgspec.json.Encoder().encode_lines
+_to_builtins: Final = msgspec.to_builtins
+
+
+_LARGEST: Final = 2**63 - 1
+_AS_THEY_ARE: Final = frozenset({_NONE, str, bool})
+
+
+def _encoded(column: Column) -> Column | None:
+    """Each value as `codec.encode` has it; ``None`` when there are others than `ATOMS`.
+
+    Strings stay as they are, lone surrogates and all.
+    """
+    kinds = set(map(type, column))
+    if kinds <= _AS_THEY_ARE:
+        return column
+    if not kinds <= ATOMS:
+        return None
+    found: list[Any] = list(column)
+    if _NONE in kinds:
+        kinds.discard(_NONE)
+        found = [value for value in column if value is not None]
+    if kinds == {int}:
+        if min(found) >= -_LARGEST and max(found) <= _LARGEST:
+            return column
+    elif kinds == {float}:
+        if all(map(isfinite, found)):
+            return column
+    elif len(found) == len(column):
+        if kinds == {Decimal}:
+            return [{"$decimal": text} for text in map(str, column)]
+        if kinds == {datetime}:
+            return [
+                codec.encode(value)
+                if value.fold or ((zone := value.tzinfo) is not None and zone is not UTC)
+                else {"$date": _to_builtins(value)}
+                if zone is None
+                else {"$date": f"{_to_builtins(value)[:-1]}+00:00"}
+                for value in column
+            ]
+    return list(map(codec.encode, column))

@@ -1,0 +1,111 @@
+"""What a flush did, told to the recorder: by values alone where these are all there is to tell."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Dialect
+
+from lifecycle.changes import Change, Delta, Operation
+from lifecycle.faults import Faults, attempted_label
+from lifecycle.forms import Form
+from lifecycle.mappers.sqlalchemy.model import Model
+from lifecycle.mappers.sqlalchemy.outcome import Done, changes_of
+from lifecycle.written import Plain, Written
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """Tells of the objects of one model that a flush wrote through one connection."""
+
+    def __init__(self, model: Model, dialect: Dialect, faults: Faults) -> None:
+        self.model: Final = model
+        self._dialect: Final = dialect
+        self._faults: Final = faults
+        self._inserts: Final = _Shape(self, Operation.INSERT, model.form)
+        self._deletes: Final = _Shape(self, Operation.DELETE, model.form)
+        self._updates: Final[dict[tuple[str, ...], _Shape]] = {}
+
+    def told(self, one: Done) -> Written | Plain:
+        """What was done to one of them; raises what cannot be recorded."""
+        whole, deltas = one.whole, one.deltas
+        told_alone = whole is None or not deltas
+        if not self.model.is_plain or one.former_key is not None or not told_alone:
+            return self.in_full(one)
+        if whole is not None:
+            is_insert = one.operation is Operation.INSERT
+            return Plain(self._inserts if is_insert else self._deletes, one.key, whole)
+        names = tuple(deltas)
+        shape = self._updates.get(names)
+        if shape is None:
+            form = self.model.form_of(names)
+            shape = self._updates[names] = _Shape(self, Operation.UPDATE, form)
+        return Plain(shape, one.key, tuple(deltas.values()))
+
+    def in_full(self, one: Done) -> Written:
+        """The same with a changeset, a label, and the error of what can only be told in part."""
+        model = self.model
+        instance = None if model.policy.label is None else one.state.obj()
+        whole = None if one.whole is None else model.named(one.whole)
+        return self.written(one.operation, one.key, whole, one.deltas, one.former_key, instance)
+
+    def written(
+        self,
+        operation: Operation,
+        key: str,
+        whole: dict[str, Any] | None,
+        deltas: dict[str, Delta],
+        former_key: str | None = None,
+        instance: Any = None,
+    ) -> Written:
+        """Values as they go to the log; what cannot be told goes to `Faults.settle`."""
+        model, dialect = self.model, self._dialect
+        try:
+            logged = None if whole is None else model.logged_state(whole, dialect)
+            changed = model.logged_deltas(deltas, dialect) if deltas else deltas
+            label = model.policy.label_of(instance)
+            error = None
+        except Exception:
+            found: dict[str, str] = {}
+            logged, changed = self._as_far_as_known(whole, deltas, found)
+            label = attempted_label(found, model.policy, instance)
+            error = self._faults.settle(model.entity, key, found)
+        changes = changes_of(logged, changed, operation)
+        return Written(model.entity, key, changes, model.policy, former_key, label, error)
+
+    def _as_far_as_known(
+        self, whole: dict[str, Any] | None, deltas: dict[str, Delta], found: dict[str, str]
+    ) -> tuple[dict[str, Any] | None, dict[str, Delta]]:
+        """Values as far as they can be told; what is wrong with the others is noted."""
+
+        def logged(name: str, value: Any) -> Any:
+            return self.model.logged_or_unknown(found, name, value, self._dialect)
+
+        known = None
+        if whole is not None:
+            known = {name: logged(name, value) for name, value in whole.items()}
+        return known, {
+            name: Change(logged(name, delta.old), logged(name, delta.new))
+            if isinstance(delta, Change)
+            else delta
+            for name, delta in deltas.items()
+        }
+
+
+class _Shape:
+    """A `lifecycle.written.Shape` of objects of one model."""
+
+    __slots__ = ("_telling", "entity", "form", "operation")
+
+    def __init__(self, telling: Telling, operation: Operation, form: Form) -> None:
+        self._telling = telling
+        self.entity = telling.model.entity
+        self.operation = operation
+        self.form = form
+
+    def written(self, one: Plain) -> Written:
+        values = dict(zip(self.form.names, one.values, strict=True))
+        if self.operation is Operation.UPDATE:
+            return self._telling.written(self.operation, one.key, None, values)
+        return self._telling.written(self.operation, one.key, values, {})
