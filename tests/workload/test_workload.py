@@ -139,6 +139,17 @@ a.move_in_table(Slot[2, 2], 2, False)
 a.move_associated(Person[256], False, Manager[266])
 a.commit()
 """,
+    "a version of what a rollback puts back into a session that has let go of it": """
+a.relate_all_new(Employee[22], True, {'name': 't1'}, 1, Employee[26], True, {'name': 't3'})
+a.flush()
+a.move_associated(Person[26], False, Employee[124])
+a.commit()
+a.move_associated(Person[124], False, Employee[182])
+a.delete_folders(0, 3)
+a.rollback()
+a.delete(Person[22])
+a.commit()
+""",
 }
 
 

@@ -24,6 +24,7 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import Done
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
+from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.removing import Removing
 from lifecycle.mappers.sqlalchemy.settling import Settling
 from lifecycle.mappers.sqlalchemy.telling import Telling
@@ -73,6 +74,10 @@ class Flush:
         nobody is told.
         """
         return hasattr(self._context, "transaction")
+
+    def writes(self, state: State) -> bool:
+        """Whether an object is among those that the unit of work is about to write."""
+        return state in self._context.states
 
     @property
     def is_writing(self) -> bool:

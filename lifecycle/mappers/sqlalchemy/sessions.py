@@ -273,6 +273,16 @@ def _of_mappers(running: Mapping[int | None, Flush]) -> tuple[tuple[str, Callabl
     going.
     """
 
+    def adrift(state: State) -> Flush | None:
+        """The flush that writes an object of no session.
+
+        A rollback puts an object whose key was changed back into its session's identity map, even
+        if it was expunged meanwhile, and no session is told to it.
+        """
+        if state.session_id is not None:
+            return None
+        return next((one for one in list(running.values()) if one.writes(state)), None)
+
     def before_insert(mapper: object, connection: object, state: State) -> Any:
         flush = running.get(state.session_id)
         if flush is not None and state not in flush.settled:
@@ -280,13 +290,13 @@ def _of_mappers(running: Mapping[int | None, Flush]) -> tuple[tuple[str, Callabl
         return EXT_CONTINUE
 
     def before_update(mapper: object, connection: object, state: State) -> Any:
-        flush = running.get(state.session_id)
+        flush = running.get(state.session_id) or adrift(state)
         if flush is not None and flush.assigned.get(state) != len(state.committed_state):
             flush.late(state, Operation.UPDATE)
         return EXT_CONTINUE
 
     def before_delete(mapper: object, connection: object, state: State) -> Any:
-        flush = running.get(state.session_id)
+        flush = running.get(state.session_id) or adrift(state)
         if flush is not None and state not in flush.settled:
             flush.late(state, Operation.DELETE)
         return EXT_CONTINUE
