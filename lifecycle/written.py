@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -94,9 +94,10 @@ class Plain(Struct, gc=False):
     values: Sequence[Any]
 
 
-def in_full(written: Iterable[Written | Plain]) -> list[Written]:
+def in_full(told: Iterable[Written | Plain]) -> Iterator[Written]:
     """The same without any that are plain; raises what cannot be recorded."""
-    return [one.shape.written(one) if isinstance(one, Plain) else one for one in written]
+    for one in told:
+        yield one.shape.written(one) if isinstance(one, Plain) else one
 
 
 class Heard(Struct, frozen=True):

@@ -209,7 +209,7 @@ class RevisionWriter:
         records cannot be made, unless that is to be reported in them, and when they cannot commit
         with the change; what the store itself raises is raised as it is.
         """
-        told = in_full(written) if connection is None else _told(written)
+        told = list(in_full(written)) if connection is None else _told(written)
         try:
             self._write(told, connection)
         except Exception:

@@ -22,7 +22,7 @@ from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables, entities_
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
 from lifecycle.mappers.sqlalchemy.wholes import Whole
 from lifecycle.policy import BULK_MODES, BulkMode, strictest
-from lifecycle.written import CASCADE, Written
+from lifecycle.written import CASCADE, Plain, Written, in_full
 
 __all__ = ["Captured", "Capturing"]
 
@@ -202,7 +202,7 @@ class Capturing:
 
     def after(
         self, captured: Captured, connection: Connection, result: CursorResult[Any]
-    ) -> Iterator[Written]:
+    ) -> Iterator[Written | Plain]:
         """What a statement has changed."""
         own = chain.from_iterable(
             self._own(recorded, way, connection, result) for recorded, way in captured.captures
@@ -212,7 +212,7 @@ class Capturing:
             yield from own
             return
         try:
-            yield from cascade.written(result, own)
+            yield from cascade.written(result, in_full(own))
         except (LifecycleError, DBAPIError):
             raise
         except Exception as error:
@@ -227,12 +227,12 @@ class Capturing:
         way: _Way,
         connection: Connection,
         result: CursorResult[Any],
-    ) -> Iterator[Written]:
+    ) -> Iterator[Written | Plain]:
         if isinstance(way, Whole):
             yield from way.written(result)
             return
         try:
-            yield from recorded.written(way.pairs(result), connection.dialect)
+            yield from recorded.told(way.pairs(result), connection.dialect)
         except (LifecycleError, DBAPIError):
             raise
         except Exception as error:

@@ -181,10 +181,10 @@ class Flush:
                 written.cause = cause
                 found.append(written)
         for connection, caused in self.caused.items():
-            own = in_full(by_connection.get(connection, ()))
+            own = list(in_full(by_connection.get(connection, ())))
             by_connection[connection] = [*after_flush(own, caused)]
         for connection, others in self.meanwhile.items():
-            own = in_full(by_connection.get(connection, ()))
+            own = list(in_full(by_connection.get(connection, ())))
             by_connection[connection] = [*_in_order(own, others)]
         for connection, found in by_connection.items():
             record(connection, found)

@@ -31,7 +31,7 @@ from lifecycle.mappers.sqlalchemy.targets import root_of
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
 from lifecycle.spooling import chunks
-from lifecycle.written import OF_THE_LOG, Written
+from lifecycle.written import OF_THE_LOG, Written, in_full
 
 __all__ = ["Scope", "Statements"]
 
@@ -200,10 +200,10 @@ class Statements:
         try:
             written = self._capturing.after(running, connection, result)
             if watched.flushing is not None:
-                watched.flushing.caused(connection, list(written))
+                watched.flushing.caused(connection, list(in_full(written)))
                 return
             if watched.scope is not None and watched.scope.in_flush:
-                watched.scope.meanwhile(connection, list(written))
+                watched.scope.meanwhile(connection, list(in_full(written)))
             else:
                 for some in chunks(written):
                     watched.transcript.write(connection, some)

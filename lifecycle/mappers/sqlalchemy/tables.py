@@ -19,9 +19,10 @@ from lifecycle.mappers.base import Recorder
 from lifecycle.mappers.sqlalchemy.collections import Membership
 from lifecycle.mappers.sqlalchemy.model import Model, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
+from lifecycle.mappers.sqlalchemy.telling import Telling
 from lifecycle.markers import ABSENT
 from lifecycle.policy import entity_of, policy_of
-from lifecycle.written import Written
+from lifecycle.written import Plain, Written, in_full
 
 __all__ = ["Pair", "ReadTable", "RecordedTable", "RowValues", "Tables", "entities_of"]
 
@@ -84,6 +85,10 @@ class RecordedTable(ReadTable, Protocol):
 
         ``carried`` says that the database changed them, after the keys they refer to.
         """
+        ...
+
+    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
+        """The same by values alone, where that is all there is to tell."""
         ...
 
 
@@ -234,6 +239,10 @@ class _Objects:
     def written(
         self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
     ) -> Iterator[Written]:
+        return in_full(self.told(pairs, dialect))
+
+    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
+        tellings: dict[Model, Telling | None] = {}
         for before, after in pairs:
             if self._marks:
                 before, after = self._unless_marked(before), self._unless_marked(after)
@@ -241,13 +250,27 @@ class _Objects:
             if row is None:
                 continue  # it was marked as removed, and still is
             model = self._model(row)
-            if not self._recorder.wants(model.policy):
+            if model not in tellings:
+                wanted = self._recorder.wants(model.policy)
+                tellings[model] = Telling(model, dialect, self._faults) if wanted else None
+            telling = tellings[model]
+            if telling is None:
                 continue
             key = self._key(model, row)
             # That an object moves to another key is told by the row that is the whole of it.
             former: str | None = key
             if before is not None and after is not None and self._moved(before, after):
                 former = self._key(model, before)
+            if former == key and self.is_whole and model.is_plain:
+                names = self._names[model.cls]
+                if before is None or after is None:
+                    state = {name: row[at] for at, name in names.items() if at in row}
+                    yield telling.came(key, state) if before is None else telling.went(key, state)
+                else:
+                    deltas = _differences(model, names, before, after, dialect, model.logged)
+                    if deltas:
+                        yield telling.updated(key, deltas)
+                continue
             error = None
             try:
                 changes = self._changes(model, before, after, dialect, model.logged)
@@ -387,6 +410,9 @@ class _Members:
             return  # its rows do not hold the keys of both ends
         self._ends.append((model, relationship.key, _keys(owner), _keys(member)))
         self.columns = tuple(dict.fromkeys((*self.columns, *owner, *member)))
+
+    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
+        return self.written(pairs, dialect)
 
     def written(
         self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False

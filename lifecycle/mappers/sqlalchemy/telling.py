@@ -1,8 +1,9 @@
-"""What a flush did, told to the recorder: by values alone where these are all there is to tell."""
+"""What was done to objects, told to the recorder: by values where that is all there is to tell."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Dialect
 
@@ -15,9 +16,12 @@ from lifecycle.written import Plain, Written
 
 __all__ = ["Telling"]
 
+_Shapes: TypeAlias = "dict[tuple[str, ...], _Shape]"
+"""By the names of the fields."""
+
 
 class Telling:
-    """Tells of the objects of one model that a flush wrote through one connection."""
+    """Tells of the objects of one model that were written through one connection."""
 
     def __init__(self, model: Model, dialect: Dialect, faults: Faults) -> None:
         self.model: Final = model
@@ -25,7 +29,9 @@ class Telling:
         self._faults: Final = faults
         self._inserts: Final = _Shape(self, Operation.INSERT, model.form)
         self._deletes: Final = _Shape(self, Operation.DELETE, model.form)
-        self._updates: Final[dict[tuple[str, ...], _Shape]] = {}
+        self._of_inserts: Final[_Shapes] = {}
+        self._of_updates: Final[_Shapes] = {}
+        self._of_deletes: Final[_Shapes] = {}
 
     def told(self, one: Done) -> Written | Plain:
         """What was done to one of them; raises what cannot be recorded."""
@@ -33,15 +39,32 @@ class Telling:
         told_alone = whole is None or not deltas
         if not self.model.is_plain or one.former_key is not None or not told_alone:
             return self.in_full(one)
-        if whole is not None:
-            is_insert = one.operation is Operation.INSERT
-            return Plain(self._inserts if is_insert else self._deletes, one.key, whole)
-        names = tuple(deltas)
-        shape = self._updates.get(names)
+        if whole is None:
+            return self.updated(one.key, deltas)
+        is_insert = one.operation is Operation.INSERT
+        return Plain(self._inserts if is_insert else self._deletes, one.key, whole)
+
+    def updated(self, key: str, deltas: dict[str, Delta]) -> Plain:
+        """An UPDATE of an object of a plain model that keeps its key."""
+        shape = self._shape(self._of_updates, Operation.UPDATE, deltas)
+        return Plain(shape, key, tuple(deltas.values()))
+
+    def came(self, key: str, state: dict[str, Any]) -> Plain:
+        """The INSERT of an object of a plain model, by the fields that are known of it."""
+        shape = self._shape(self._of_inserts, Operation.INSERT, state)
+        return Plain(shape, key, tuple(state.values()))
+
+    def went(self, key: str, state: dict[str, Any]) -> Plain:
+        """The DELETE of an object of a plain model, by the fields that are known of it."""
+        shape = self._shape(self._of_deletes, Operation.DELETE, state)
+        return Plain(shape, key, tuple(state.values()))
+
+    def _shape(self, known: _Shapes, operation: Operation, by_name: Iterable[str]) -> _Shape:
+        names = tuple(by_name)
+        shape = known.get(names)
         if shape is None:
-            form = self.model.form_of(names)
-            shape = self._updates[names] = _Shape(self, Operation.UPDATE, form)
-        return Plain(shape, one.key, tuple(deltas.values()))
+            shape = known[names] = _Shape(self, operation, self.model.form_of(names))
+        return shape
 
     def in_full(self, one: Done) -> Written:
         """The same with a changeset, a label, and the error of what can only be told in part."""
