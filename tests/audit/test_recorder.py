@@ -12,16 +12,17 @@ from msgspec.structs import replace
 
 from lifecycle.audit.format import dump
 from lifecycle.audit.recorder import Recorder
-from lifecycle.audit.records import Record, Revision
+from lifecycle.audit.records import Line, Record, Revision
 from lifecycle.audit.store import Query
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice
 from lifecycle.context import acting
 from lifecycle.errors import RecordingError, UnrecordedWriteWarning
 from lifecycle.faults import Faults
+from lifecycle.forms import Form
 from lifecycle.markers import ABSENT, MASKED, UNKNOWN
 from lifecycle.policy import Policy
-from lifecycle.written import Written
+from lifecycle.written import Plain, Written
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -32,6 +33,7 @@ class Beside:
     def __init__(self) -> None:
         self.revisions: list[tuple[Any, Revision]] = []
         self.records: list[tuple[Any, Record]] = []
+        self.lines: list[Line] = []
 
     def insert_revision(self, connection: Any, revision: Revision) -> Revision:
         assert revision.seq is None
@@ -40,10 +42,14 @@ class Beside:
         return stored
 
     def insert_records(
-        self, connection: Any, revision: Revision, records: Sequence[Record]
+        self, connection: Any, revision: Revision, records: Sequence[Record | Line]
     ) -> None:
         assert revision.seq is not None
-        self.records += [(connection, replace(record, revision=revision)) for record in records]
+        for one in records:
+            if isinstance(one, Line):
+                self.lines.append(one)
+            else:
+                self.records.append((connection, replace(one, revision=revision)))
 
 
 @pytest.fixture
@@ -304,6 +310,73 @@ def test_the_records_of_several_writes_are_numbered_through(make: Make, beside: 
     assert all(record.revision == revision for _, record in beside.records)
 
 
+class Shape:
+    """Inserts that are told by one value."""
+
+    entity = "Order"
+    operation = Operation.INSERT
+    form = Form(("a",))
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def written(self, one: Plain) -> Written:
+        self.made.append(one.key)
+        return written({"a": Change(ABSENT, one.values[0])}, "insert", key=one.key)
+
+
+def test_plain_changes_are_lines_among_the_records(make: Make, beside: Beside) -> None:
+    """In the order in which they are told, with the text that a changeset would have."""
+    shape, other = Shape(), Shape()
+    told = [
+        Plain(shape, "1", (1,)),
+        written(key="2"),
+        written(policy=Policy(recorded=False)),
+        Plain(other, "3", ("x",)),
+        Plain(shape, "4", (None,)),
+    ]
+    writer = make().open()
+    writer.write(told, connection="c")
+    writer.write([Plain(shape, "5", (5,))], connection="c")
+    assert [(one.n, one.entity, one.key, one.verb, one.changes) for one in beside.lines] == [
+        (0, "Order", "1", "insert", '{"a":1}'),
+        (2, "Order", "3", "insert", '{"a":"x"}'),
+        (3, "Order", "4", "insert", '{"a":null}'),
+        (4, "Order", "5", "insert", '{"a":5}'),
+    ]
+    assert [(record.n, record.key) for _, record in beside.records] == [(1, "2")]
+    assert not shape.made
+
+
+def test_changes_that_are_not_so_plain_are_recorded_in_full(make: Make, beside: Beside) -> None:
+    """All of their shape, made once each, whatever has to be mended in others."""
+    shape, plain = Shape(), Shape()
+    told = [
+        Plain(shape, "1", (1,)),
+        Plain(shape, "2", ([2],)),
+        Plain(plain, "3", (3,)),
+        written({"a": Change(1, object())}, key="4"),
+    ]
+    recorder = encoding(make(faults=Faults("report")))
+    with pytest.warns(UnrecordedWriteWarning):
+        recorder.open().write(told, connection="c")
+    assert shape.made == ["1", "2"]
+    assert [(one.n, one.key) for one in beside.lines] == [(2, "3")]
+    assert [(one.n, one.key, one.changes.new("a")) for _, one in beside.records] == [
+        (0, "1", 1),
+        (1, "2", [2]),
+        (3, "4", UNKNOWN),
+    ]
+
+
+def test_without_a_connection_everything_is_recorded_in_full(
+    make: Make, store: MemoryStore
+) -> None:
+    """A store that is elsewhere takes records."""
+    make().open().write([Plain(Shape(), "1", (1,)), written(key="2")])
+    assert [(one.key, one.changes.new("a")) for one in records_of(store)] == [("1", 1), ("2", 2)]
+
+
 def test_writers_do_not_share_a_revision(make: Make, beside: Beside) -> None:
     """Each transaction has its own, of its own group unless it is given one."""
     recorder = make()
@@ -437,7 +510,8 @@ def encoding(recorder: Recorder) -> Recorder:
 
     def encode_then_insert(connection: Any, revision: Revision, records: Any) -> None:
         for record in records:
-            dump(record.changes)
+            if isinstance(record, Record):
+                dump(record.changes)
         insert_records(connection, revision, records)
 
     def encode_then_append(revision: Revision, records: Any) -> Revision:

@@ -138,6 +138,8 @@ class Model:
         """The text of an object's identity as its attributes have it; ``None`` while unknown."""
         if len(self.identity) == 1:
             value = state.dict.get(self.identity[0])
+            if type(value) is int:
+                return str(value)  # as `key_text` has it, without being asked
             return None if value is None else self.key_text((value,))
         identity = tuple(map(state.dict.get, self.identity))
         return None if identity == (None,) * len(identity) else self.key_text(identity)

@@ -132,7 +132,7 @@ class Outcomes:
             removed = stored(model, state, fetched)
             if _has_mark(model, removed):
                 return None  # it was removed already
-            return Done(model, state, Operation.DELETE, {}, (), stored_key, whole=removed)
+            return Done(model, state, Operation.DELETE, {}, (), stored_key, None, removed)
         key = stored_key
         if key is None or not model.identity_names.isdisjoint(state.committed_state):
             # Of one that is expired nothing is in memory, nor was its key changed.
@@ -144,7 +144,7 @@ class Outcomes:
                 return None  # it comes removed
             before = replaced.get((model.entity, key)) if replaced else None
             if before is None:
-                return Done(model, state, Operation.INSERT, {}, unread, key, whole=brought)
+                return Done(model, state, Operation.INSERT, {}, unread, key, None, brought)
             if not isinstance(before, dict):
                 before = model.named(stored(model, before, self._old.fetched(before)))
             values = model.named(brought)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -325,7 +326,10 @@ class _Objects:
         return False
 
     def _key(self, model: Model, row: RowValues) -> str:
-        return model.key_text(tuple([row[key] for key in self._keys]))
+        keys = self._keys
+        if len(keys) == 1 and type(row[keys[0]]) is int:
+            return str(row[keys[0]])  # as `key_text` has it, for every row of every statement
+        return model.key_text(tuple([row[key] for key in keys]))
 
     def _label(self, model: Model, row: RowValues) -> str | None:
         """The label of an object that has just the values of its row; none if it needs more."""
@@ -353,12 +357,19 @@ def _differences(
     logged: Logged,
 ) -> dict[str, Delta]:
     found: dict[str, Delta] = {}
-    fields, converted = model.fields, model.converted
+    fields = model.fields
     for key, old in before.items():
         new = after.get(key, ABSENT)
-        if old is new or (name := names.get(key)) is None or fields[name].equal(old, new):
+        if old is new or (name := names.get(key)) is None:
             continue
-        if name in converted or type(old) not in ATOMS or type(new) not in ATOMS:
+        field = fields[name]
+        kind = type(new)
+        if kind in ATOMS and kind is type(old) and kind is not Decimal and field.compares:
+            if old == new:  # as a rule; what else there may be to it, others find out
+                continue
+        elif field.equal(old, new):
+            continue
+        if field.to_log is not None or type(old) not in ATOMS or kind not in ATOMS:
             old, new = logged(name, old, dialect), logged(name, new, dialect)
         found[name] = Change(old, new)
     return found
