@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tests.bench.models import change, fill, items
 
-__all__ = ["LOADS", "Load", "Step", "World"]
+__all__ = ["LOADS", "Load", "Step", "Steps", "World"]
 
 
 @dataclass(frozen=True, slots=True)

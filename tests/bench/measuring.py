@@ -21,7 +21,7 @@ from tests.bench.loads import Load
 from tests.bench.workers import Counted, Taken, Worker, worker
 from tests.servers import sql_database
 
-__all__ = ["Figure", "measure", "per_call", "spread"]
+__all__ = ["Figure", "empty_database", "measure", "per_call", "spread"]
 
 Run: TypeAlias = dict[str, Taken]
 """What each step of a load took."""
@@ -66,14 +66,15 @@ def measure(
     with ExitStack() as stack:
         workers = []
         for one in contestants:
-            url = stack.enter_context(_database(database))
+            url = stack.enter_context(empty_database(database))
             workers.append(stack.enter_context(worker(one, url)))
         for load in loads:
             yield from _figures(database, workers, load, rounds, tell)
 
 
 @contextmanager
-def _database(name: str) -> Iterator[URL | str]:
+def empty_database(name: str) -> Iterator[URL | str]:
+    """A new database for one contestant, gone with the block."""
     if name == "sqlite":
         with TemporaryDirectory() as folder:
             yield f"sqlite:///{Path(folder) / 'bench.sqlite'}"

@@ -12,13 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from tests.bench import __main__ as command
-from tests.bench import documents
+from tests.bench import documents, instructions
 from tests.bench.__main__ import main
 from tests.bench.contestants import CONTESTANTS, Contestant, Keeper
 from tests.bench.loads import LOADS
 from tests.bench.measuring import Figure, measure
 from tests.bench.printing import print_tables
 from tests.bench.workers import Failed, worker
+from tests.servers import Unavailable
 
 PLAIN, KEEPER = (one for one in CONTESTANTS if one.name in ("plain", "lifecycle"))
 TINY = {"flush": 20, "single": 3, "among": 30, "update": 40}
@@ -164,3 +165,27 @@ def test_documents_are_measured_beside_mongoengine_alone() -> None:
     assert {one.contestant for one in found} == {"plain", "in memory", "lifecycle"}
     assert {one.what for one in found} == {*documents.REACH}
     assert all(one.value > 0 for one in found)
+
+
+def test_instructions_are_counted_in_this_process_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the system does not let us, it says why."""
+    try:
+        with instructions.counter() as file:
+            before = instructions.read(file)
+            sum(range(1000))
+            spent = instructions.read(file) - before
+    except Unavailable:
+        assert instructions.main(["--objects", "20"]) == 2
+        assert "instructions" in capsys.readouterr().err
+        return
+    assert 5_000 < spent < 1_000_000
+    assert instructions.main(["--objects", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sqlite, flush: 20 objects"
+    assert [line.split("  ")[1] for line in lines[1:]] == [
+        "insert",
+        "load",
+        "update 3 of 10 columns",
+        "delete",
+        "insert, update and delete",
+    ]

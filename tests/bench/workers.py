@@ -17,7 +17,7 @@ from sqlalchemy import URL, create_engine, inspect, text
 from sqlalchemy.orm import sessionmaker
 
 from tests.bench.contestants import Contestant
-from tests.bench.loads import Load, Step, World
+from tests.bench.loads import Load, Step, Steps, World
 from tests.statements import statements
 
 __all__ = ["Counted", "Failed", "Taken", "Worker", "worker"]
@@ -62,9 +62,7 @@ class Ground:
     def time(self, load: Load) -> dict[str, Taken]:
         """Run a load, with nothing beside it that would take time."""
         found = {}
-        self._empty()
-        gc.collect()
-        steps = load.run(self._world, load.size)
+        steps = self.steps(load)
         clock, cpu = perf_counter_ns(), process_time_ns()
         for step in steps:
             clock, cpu = perf_counter_ns() - clock, process_time_ns() - cpu
@@ -73,6 +71,12 @@ class Ground:
             gc.collect()
             clock, cpu = perf_counter_ns(), process_time_ns()
         return found
+
+    def steps(self, load: Load) -> Steps:
+        """Run a load in empty tables."""
+        self._empty()
+        gc.collect()
+        return load.run(self._world, load.size)
 
     def count(self, load: Load) -> list[Counted]:
         """Run a load to see its statements and records."""
