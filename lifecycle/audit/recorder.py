@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.format import dump_plain
@@ -290,6 +290,10 @@ class RevisionWriter:
         beside.insert_records(connection, self.revision, records)
 
 
+_MANY: Final = 3
+"""From so many changes of one shape on it pays to make their texts all at once."""
+
+
 def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
     """Plain changes as lines, those of one shape all at once; in full where it takes that."""
     shapes: dict[Shape, list[Sequence[Any]]] = {}
@@ -298,7 +302,7 @@ def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
             shapes.setdefault(one.shape, []).append(one.values)
     known = {}
     for shape, values in shapes.items():
-        found = dump_plain(shape, values)
+        found = dump_plain(shape, values) if len(values) >= _MANY else None
         if found is not None:
             known[shape] = shape.entity, shape.operation.value, iter(found)
     told: list[Written | Line] = []

@@ -332,40 +332,53 @@ def test_plain_changes_are_lines_among_the_records(make: Make, beside: Beside) -
         Plain(shape, "1", (1,)),
         written(key="2"),
         written(policy=Policy(recorded=False)),
-        Plain(other, "3", ("x",)),
-        Plain(shape, "4", (None,)),
+        *(Plain(other, key, ("x",)) for key in "345"),
+        Plain(shape, "6", (None,)),
+        Plain(shape, "7", (2.5,)),
     ]
     writer = make().open()
     writer.write(told, connection="c")
-    writer.write([Plain(shape, "5", (5,))], connection="c")
-    assert [(one.n, one.entity, one.key, one.verb, one.changes) for one in beside.lines] == [
-        (0, "Order", "1", "insert", '{"a":1}'),
-        (2, "Order", "3", "insert", '{"a":"x"}'),
-        (3, "Order", "4", "insert", '{"a":null}'),
-        (4, "Order", "5", "insert", '{"a":5}'),
+    writer.write([Plain(shape, "8", (n,)) for n in range(3)], connection="c")
+    assert [(one.n, one.key, one.changes) for one in beside.lines] == [
+        (0, "1", '{"a":1}'),
+        (2, "3", '{"a":"x"}'),
+        (3, "4", '{"a":"x"}'),
+        (4, "5", '{"a":"x"}'),
+        (5, "6", '{"a":null}'),
+        (6, "7", '{"a":2.5}'),
+        (7, "8", '{"a":0}'),
+        (8, "8", '{"a":1}'),
+        (9, "8", '{"a":2}'),
     ]
+    assert {(one.entity, one.verb) for one in beside.lines} == {("Order", "insert")}
     assert [(record.n, record.key) for _, record in beside.records] == [(1, "2")]
     assert not shape.made
 
 
-def test_changes_that_are_not_so_plain_are_recorded_in_full(make: Make, beside: Beside) -> None:
+def test_changes_that_are_few_or_not_so_plain_are_recorded_in_full(
+    make: Make, beside: Beside
+) -> None:
     """All of their shape, made once each, whatever has to be mended in others."""
-    shape, plain = Shape(), Shape()
+    shape, plain, few = Shape(), Shape(), Shape()
     told = [
         Plain(shape, "1", (1,)),
         Plain(shape, "2", ([2],)),
-        Plain(plain, "3", (3,)),
-        written({"a": Change(1, object())}, key="4"),
+        Plain(shape, "3", (3,)),
+        Plain(few, "4", (4,)),
+        *(Plain(plain, key, (5,)) for key in "567"),
+        written({"a": Change(1, object())}, key="8"),
     ]
     recorder = encoding(make(faults=Faults("report")))
     with pytest.warns(UnrecordedWriteWarning):
         recorder.open().write(told, connection="c")
-    assert shape.made == ["1", "2"]
-    assert [(one.n, one.key) for one in beside.lines] == [(2, "3")]
+    assert (shape.made, few.made, plain.made) == (["1", "2", "3"], ["4"], [])
+    assert [(one.n, one.key) for one in beside.lines] == [(4, "5"), (5, "6"), (6, "7")]
     assert [(one.n, one.key, one.changes.new("a")) for _, one in beside.records] == [
         (0, "1", 1),
         (1, "2", [2]),
-        (3, "4", UNKNOWN),
+        (2, "3", 3),
+        (3, "4", 4),
+        (7, "8", UNKNOWN),
     ]
 
 
