@@ -44,6 +44,14 @@ ATOMS: Final = frozenset(
 )
 """Types of values that nobody can change in place."""
 
+_AS_THEY_ARE: Final = frozenset({_NONE, str, bool})
+"""Types of values that JSON takes as they are, strings with lone surrogates apart."""
+
+_LARGEST: Final = 2**63 - 1
+
+_lines: Final = msgspec.json.Encoder().encode_lines
+_to_builtins: Final = msgspec.to_builtins
+
 
 class Form:
     """JSON objects that have these names, in this order."""
@@ -85,14 +93,6 @@ class Form:
         except UnicodeEncodeError:  # a string has a lone surrogate
             return None
         return lines.split("\n")[:-1]  # there are none within a text
-
-
-_lines: Final = msgspec.json.Encoder().encode_lines
-_to_builtins: Final = msgspec.to_builtins
-
-
-_LARGEST: Final = 2**63 - 1
-_AS_THEY_ARE: Final = frozenset({_NONE, str, bool})
 
 
 def _encoded(column: Column) -> Column | None:
