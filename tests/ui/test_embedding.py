@@ -113,7 +113,7 @@ def test_pages_of_a_store_say_that_they_know_no_coverage(log: Log) -> None:
     with TestClient(audit_ui.create_app(log.store, access=everyone)) as client:
         page = see(client, "/-/coverage")
     assert "These pages know the store only" in page
-    assert "never sealed" in page
+    assert "no seal is there" in page
     assert "entities are recorded" not in page
 
 
@@ -136,7 +136,7 @@ def test_the_last_seal_and_the_last_verification_are_told(lifecycle: Lifecycle) 
     """Who sealed and verified when, and with which verdict; unknown is said to be unknown."""
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
         page = see(client, "/-/coverage")
-        assert "Last seal never sealed" in page
+        assert "Last seal no seal is there" in page
         assert "Not sealed yet everything, up to" in page
         assert "not known here: none is recorded" in page
         with acting("cron"):
@@ -160,6 +160,10 @@ def test_the_last_seal_and_the_last_verification_are_told(lifecycle: Lifecycle) 
         told = client.get("/-/coverage.json").json()["integrity"]
         assert (told["seal"], told["sealed_by"], told["keeps_evidence"]) == (1, "cron", True)
         assert told["verified"]["label"] == "3 found"
+        with lifecycle.store.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.exec_driver_sql("DELETE FROM lifecycle_seal")
+        page = see(client, "/-/coverage")
+        assert "no seal is there the log was sealed when it was verified" in page
 
 
 def test_a_log_from_before_the_evidence_says_what_is_missing(lifecycle: Lifecycle) -> None:
