@@ -327,6 +327,17 @@ def test_a_policy_on_an_unknown_field_is_found_when_installing(engine: Engine, u
         Lifecycle().install(sessionmaker(engine))
 
 
+def test_without_sessions_left_it_checks_no_models(engine: Engine, user: Any) -> None:
+    """A Lifecycle whose sessions are gone has no say in what others declare."""
+    lifecycle = Lifecycle()
+    lifecycle.install(sessionmaker(engine))
+    gc.collect()
+    audited(mask={"pasword"})(user)
+    user.registry.configure()
+    with pytest.raises(ConfigurationError, match="names pasword"):
+        lifecycle.install(sessionmaker(engine))
+
+
 def test_two_classes_of_one_name_are_told_apart_by_force(engine: Engine, user: Any) -> None:
     """The second class to be written is refused until it has a name of its own."""
 

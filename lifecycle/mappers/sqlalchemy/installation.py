@@ -75,7 +75,7 @@ class SQLAlchemyMapper:
         self._factories: Final[list[ref[sessionmaker[Session]]]] = []
         self._sources: Final = SessionSources()
         self._dialect: Dialect = DefaultDialect()
-        self._check_later: Final = _checking(ref(self._models))
+        self._check_later: Final = _checking(ref(self))
 
     # --- the Mapper protocol ---
 
@@ -315,15 +315,15 @@ class SQLAlchemyMapper:
         return any(overlap(session, sessions) for sessions in list(self._installed))
 
 
-def _checking(models: ref[Models]) -> Callable[[], None]:
-    """Check newly configured classes, for as long as somebody else keeps the models alive.
+def _checking(mapper: ref[SQLAlchemyMapper]) -> Callable[[], None]:
+    """Check newly configured classes, for as long as there are sessions it is installed on.
 
     It is listened to on every mapper there is, so it must not keep a Lifecycle from going.
     """
 
     def check() -> None:
-        alive = models()
-        if alive is not None:
-            alive.check_declared()
+        alive = mapper()
+        if alive is not None and alive._installed:
+            alive._models.check_declared()
 
     return check
