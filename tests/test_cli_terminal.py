@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -63,6 +64,7 @@ class Terminal:
         )
         os.close(slave)
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def __enter__(self) -> Terminal:
         return self
@@ -87,10 +89,10 @@ class Terminal:
     def _read(self) -> bool:
         ready, _, _ = select.select([self._master], [], [], 0.2)
         try:
-            read = os.read(self._master, 65536).decode() if ready else ""
+            read = os.read(self._master, 65536) if ready else b""
         except OSError:  # the other end is closed
             return False
-        self.seen += read
+        self.seen += self._decoder.decode(read)  # a read may end within a character
         return True
 
     def end(self) -> int:
