@@ -1,4 +1,7 @@
-"""How fast a log is sealed, verified and compared: ``python -m tests.bench.evidence [records]``."""
+"""How fast a log is sealed, verified, compared and replayed.
+
+``python -m tests.bench.evidence [records] [database…]``
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ from tests.servers import sql_database
 from tests.settling import settle
 
 __all__ = ["main"]
+
+
+VERSIONS = 1_000
 
 
 class Base(DeclarativeBase):
@@ -79,6 +85,17 @@ def _measure(dialect: str, records: int) -> None:
         _timed("seal", records, lifecycle.evidence.seal)
         _timed("verify", records, lifecycle.evidence.verify)
         _timed("compare", records, lifecycle.evidence.compare)
+        _timed("snapshot", records, lambda: lifecycle.history.snapshot(Sealed))
+        for n in range(VERSIONS - 1):
+            with Session.begin() as session:
+                session.get_one(Sealed, 1).a = n + 2
+        when = next(lifecycle.history.of(Sealed, 1)).at
+        lifecycle.history.as_of(Sealed, 1, when)
+        cpu = time.process_time()
+        for _ in range(20):
+            lifecycle.history.as_of(Sealed, 1, when)
+        took = (time.process_time() - cpu) / 20 * 1000
+        print(f"  as of    {took:.1f} ms of its own time for an object of {VERSIONS:,} versions")
         lifecycle.uninstall(Session)
         engine.dispose()
 
