@@ -103,6 +103,14 @@ def test_figures_add_up(sqlite: Database) -> None:
 
 
 ONCE_WRONG: Final = {
+    "a second flush of one of several rows that onupdate changed": """
+b.add(Barrel[14], True, {})
+b.add(Barrel[68], False, {})
+b.commit()
+a.change(Barrel[14], {'label': 't23'})
+a.change_twice(Barrel[68], {'label': 't25'}, {'label': None})
+a.commit()
+""",
     "two objects in place of one deleted": """
 a.add(Slot[8, 8], False, {'booked_by': 't11'})
 a.commit()

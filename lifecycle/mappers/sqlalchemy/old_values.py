@@ -81,6 +81,10 @@ class OldValues:
         self._examined: dict[State, Operation] = {}
         self._updated: set[State] = set()
 
+    def doubt(self, state: State) -> None:
+        """Memory need not have what the flush has made of an object: the next one reads it."""
+        self._doubted.add(state)
+
     def fetched(self, state: State) -> Mapping[str, Any]:
         """The values that were read for an object."""
         return self._fetched.get(state, NOTHING)

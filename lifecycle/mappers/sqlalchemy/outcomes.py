@@ -203,7 +203,9 @@ class Outcomes:
                 deltas[name] = Change(old, UNKNOWN)
                 unread.append(name)
         if model.per_row and self._several[model] > 1 and (deltas or unread):
-            # Of several rows SQLAlchemy gives each object what onupdate made of the first.
+            # Of several rows SQLAlchemy gives each object what onupdate made of the first, and the
+            # objects keep it: what they hold is no old value for the next flush.
+            self._old.doubt(state)
             for name in model.per_row.difference(state.committed_state, unread):
                 deltas[name] = Change(noted[name], UNKNOWN)
                 unread.append(name)
