@@ -736,6 +736,88 @@ def test_each_row_has_its_own_value_of_a_python_onupdate(
     assert {key: changes["touched"].new for _, _, key, changes in recorded()[2:]} == stored
 
 
+def test_rows_of_several_classes_have_their_own_values_of_a_python_onupdate(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """SQLAlchemy updates the table they share at once, and gives all what it made of the first."""
+    ticks = count(1)
+
+    class Person(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "people"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str] = mapped_column(String(10))
+        n: Mapped[int] = mapped_column(default=0)
+        touched: Mapped[int] = mapped_column(default=0, onupdate=lambda: next(ticks))
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "person"}
+
+    class Manager(Person):
+        __tablename__ = "managers"
+        id: Mapped[int] = mapped_column(ForeignKey("people.id"), primary_key=True)
+        __mapper_args__ = {"polymorphic_identity": "manager"}
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Person(id=1), Manager(id=2)])
+    with factory.begin() as session:
+        for one in session.query(Person).order_by(Person.id):
+            one.n = 5
+        session.flush()
+        for one in session.query(Person).order_by(Person.id):
+            one.n = 6
+    touched = [changes["touched"] for *_, changes in recorded()[2:]]
+    assert touched == [Change(0, 1), Change(0, 2), Change(1, 3), Change(2, 4)]
+
+
+def test_objects_in_place_of_deleted_ones_have_their_own_values_of_a_python_onupdate(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """What SQLAlchemy gives them is no old value for the next flush."""
+    ticks = count(1)
+
+    class Counter(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "counters"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int] = mapped_column(default=0)
+        touched: Mapped[int] = mapped_column(default=0, onupdate=lambda: next(ticks))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Counter(id=1), Counter(id=2)])
+    with factory.begin() as session:
+        for one in session.query(Counter).all():
+            session.delete(one)
+        others = [Counter(id=1, n=5), Counter(id=2, n=5)]
+        session.add_all(others)
+        session.flush()
+        for one in others:
+            one.n = 6
+    touched = [changes["touched"] for *_, changes in recorded()[2:]]
+    assert touched == [Change(0, 1), Change(0, 2), Change(1, 3), Change(2, 4)]
+
+
+def test_several_objects_in_place_of_a_deleted_one_are_one_change(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """What one of them makes of the row is overwritten by the next before anybody sees it."""
+    user, factory = user_model(base), start()
+    with factory.begin() as session:
+        session.add(user(id=1, name="Eve", email="eve@x"))
+    with factory.begin() as session:
+        session.delete(session.get_one(user, 1))
+        session.add(user(id=1, name="Bob", email=func.lower("BOB@X")))
+        session.add(user(id=1, name="Ann"))
+        with pytest.warns(SAWarning, match="already had an identity"):
+            session.flush()
+    with factory.begin() as session:
+        session.delete(session.get_one(user, 1))
+        session.add(user(id=1, name="Joe", email=func.lower("JOE@X")))
+        session.add(user(id=1, name="Ann", email="bob@x"))
+        with pytest.warns(SAWarning, match="already had an identity"):
+            session.flush()
+    changes = {"name": Change("Eve", "Ann"), "email": Change("eve@x", "bob@x")}
+    assert recorded()[1:] == [("update", "User", "1", changes)]
+
+
 def test_what_python_takes_for_equal_is_a_change_when_it_is_written(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

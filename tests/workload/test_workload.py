@@ -118,6 +118,13 @@ a.switch_row(Slot[8, 8], {'booked_by': 't15'}, True)
 a.add(Slot[8, 8], True, {'booked_by': None})
 a.commit()
 """,
+    "two objects in place of one deleted, whose row the database changes with each": """
+a.add(Memo[52], False, {})
+a.begin_nested()
+a.switch_row(Memo[52], {}, True)
+a.add(Memo[52], True, {})
+a.commit()
+""",
     "a member with a new key that leaves its collection": """
 a.tag_new(True, Student[140], True, {}, Course[142], True, {})
 a.commit()

@@ -16,12 +16,12 @@ from lifecycle.markers import UNKNOWN
 
 __all__ = [
     "Done",
+    "Replaced",
     "changes_of",
     "complete",
     "in_order",
     "inserted",
     "moves_in_order",
-    "turned_into_update",
 ]
 
 
@@ -125,29 +125,55 @@ def inserted(model: Model, state: State) -> tuple[tuple[Any, ...], tuple[str, ..
     return tuple(values.get(name, unknown.get(name)) for name in model.fields), unread
 
 
-def turned_into_update(
-    model: Model, state: State, brought: Values, removed: Values
-) -> tuple[dict[str, Delta], tuple[str, ...]]:
-    """The difference an INSERT made that took the place of a deleted row, as an UPDATE.
+class Replaced:
+    """A deleted row, for as long as new objects with its key take its place in the flush.
 
-    What the new object does not set stays in the row, unless the database or an ``onupdate``
-    changes it; also gives the fields that have to be read for that, or for having been set to an
-    SQL expression.
+    To the log they change it. Of several, nobody has seen what the row held between them, and one
+    change tells what all of them have made of it.
     """
-    worked_out = state.expired_attributes
-    unread = tuple(
-        name
-        for name in model.fields
-        if (name in model.volatile and name not in state.committed_state)
-        or (name in worked_out and name not in state.dict)
-    )
-    deltas: dict[str, Delta] = {}
-    for name, field in model.fields.items():
-        if name in unread:
-            deltas[name] = Change(removed[name], UNKNOWN)
-        elif name in state.dict:
-            note(deltas, field, removed[name], brought[name])
-    return deltas, unread
+
+    def __init__(self, model: Model, removed: tuple[Any, ...]) -> None:
+        self._model = model
+        self._removed = model.named(removed)
+        self._told: Done | None = None
+
+    def by(self, state: State, key: str) -> Done | None:
+        """What has become of it; ``None`` when what was returned of an earlier object tells it.
+
+        To be asked in the order in which the objects were added.
+        """
+        deltas, unread = self._turned_into(state)
+        told = self._told
+        if told is None:
+            self._told = Done(self._model, state, Operation.UPDATE, deltas, unread, key)
+            return self._told
+        kept = told.deltas.keys() - state.dict.keys() - deltas.keys()
+        told.unread = (*unread, *(name for name in told.unread if name in kept))
+        told.deltas = {name: told.deltas[name] for name in told.deltas if name in kept} | deltas
+        told.state = state
+        return None
+
+    def _turned_into(self, state: State) -> tuple[dict[str, Delta], tuple[str, ...]]:
+        """The difference an INSERT made that took the place of the row, as an UPDATE.
+
+        What the new object does not set stays in the row, unless the database or an ``onupdate``
+        changes it; also gives the fields that have to be read for that, or for having been set to
+        an SQL expression.
+        """
+        model, values, worked_out = self._model, state.dict, state.expired_attributes
+        unread = tuple(
+            name
+            for name in model.fields
+            if (name in model.volatile and name not in state.committed_state)
+            or (name in worked_out and name not in values)
+        )
+        deltas: dict[str, Delta] = {}
+        for name, field in model.fields.items():
+            if name in unread:
+                deltas[name] = Change(self._removed[name], UNKNOWN)
+            elif name in values:
+                note(deltas, field, self._removed[name], values[name])
+        return deltas, unread
 
 
 def complete(one: Done, values: Values) -> None:

@@ -15,10 +15,10 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import NOTHING, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import (
     Done,
+    Replaced,
     complete,
     in_order,
     inserted,
-    turned_into_update,
 )
 from lifecycle.mappers.sqlalchemy.reading import State, note, stored, updated
 from lifecycle.mappers.sqlalchemy.removing import is_marked
@@ -26,8 +26,8 @@ from lifecycle.markers import UNKNOWN
 
 __all__ = ["Outcomes"]
 
-_Replaced: TypeAlias = "dict[tuple[str, str | None], State | dict[str, Any]]"
-"""What was in the place of new objects, by entity and key: a deleted object, or its values."""
+_AllReplaced: TypeAlias = "dict[tuple[str, str | None], Replaced]"
+"""The rows in whose place new objects come, by entity and key."""
 
 _NO_EDIT: Final = SetEdit(frozenset(), frozenset())
 
@@ -39,7 +39,8 @@ class Outcomes:
         self._session = session
         self._models = models
         self._old = old
-        self._several: Counter[Model] = Counter()
+        self._updated: Counter[type] = Counter()
+        """How many rows the flush updated, by the root of their hierarchy."""
 
     def of(self, context: UOWTransaction) -> list[Done]:
         """What the flush did to each object, with what only the database knew read back."""
@@ -53,7 +54,7 @@ class Outcomes:
 
         Changes of keys come first, so that a key given up is free for what comes after.
         """
-        replaced: _Replaced = {}
+        replaced: _AllReplaced = {}
         others: list[tuple[Model, State, bool, bool]] = []
         owners: list[tuple[State, tuple[ManyToMany, ...]]] = []
         new = self._session._new
@@ -70,16 +71,18 @@ class Outcomes:
             if state._deleted and state.deleted:
                 continue  # by an earlier flush
             if is_delete and list_only:
-                replaced[model.entity, model.stored_key(state)] = state
+                removed = stored(model, state, self._old.fetched(state))
+                replaced[model.entity, model.stored_key(state)] = Replaced(model, removed)
             else:
                 others.append((model, state, is_delete, list_only))
         if replaced:  # several may come into one place, in the order in which they were added
             others.sort(key=lambda one: one[1].insert_order or 0 if one[1] in new else 0)
         if any(model.per_row for model, _ in models.values()):
-            self._several = Counter(
-                model
+            self._updated = Counter(
+                model.root
                 for model, state, is_delete, list_only in others
-                if not (state in new or is_delete or list_only)
+                if not is_delete
+                and (replaced if state in new else self._may_be_updated(state, list_only))
             )
         done = [
             one
@@ -122,7 +125,7 @@ class Outcomes:
         state: State,
         is_delete: bool,
         list_only: bool,
-        replaced: _Replaced,
+        replaced: _AllReplaced,
     ) -> Done | None:
         fetched = self._old.fetched(state) if self._old.any_fetched else NOTHING
         # Not of a new object, which has it already when its defaults were read at once.
@@ -145,18 +148,12 @@ class Outcomes:
             before = replaced.get((model.entity, key)) if replaced else None
             if before is None:
                 return Done(model, state, Operation.INSERT, {}, unread, key, None, brought)
-            if not isinstance(before, dict):
-                before = model.named(stored(model, before, self._old.fetched(before)))
-            values = model.named(brought)
-            deltas, unread = turned_into_update(model, state, values, before)
-            told = {name: value for name, value in values.items() if name in state.dict}
-            replaced[model.entity, key] = before | told | dict.fromkeys(unread, UNKNOWN)
-            return Done(model, state, Operation.UPDATE, deltas, unread, key)
+            if self._is_one_of_several(model):
+                self._old.doubt(state)
+            return before.by(state, key)
         deltas = updated(model, state, fetched)
         unread = ()
-        if (model.volatile or self._old.any_noted) and (
-            not list_only or self._old.was_updated(state)
-        ):
+        if (model.volatile or self._old.any_noted) and self._may_be_updated(state, list_only):
             unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
         if model.removal is not None:
@@ -188,6 +185,17 @@ class Outcomes:
         key = self._key_of(state)
         return Done(model, state, Operation.INSERT, members, missing, key, whole=whole)
 
+    def _may_be_updated(self, state: State, list_only: bool) -> bool:
+        return not list_only or self._old.was_updated(state)
+
+    def _is_one_of_several(self, model: Model) -> bool:
+        """Whether objects of a model have to be doubted that were updated.
+
+        Of several rows SQLAlchemy gives each object what onupdate made of the first, and the
+        objects keep it: what they hold is no old value for the next flush.
+        """
+        return bool(model.per_row) and self._updated[model.root] > 1
+
     def _volatile(self, model: Model, state: State, deltas: dict[str, Delta]) -> tuple[str, ...]:
         """Add what the UPDATE changed by itself; returns the fields that have to be read."""
         noted = self._old.noted(state)
@@ -202,9 +210,7 @@ class Outcomes:
             else:
                 deltas[name] = Change(old, UNKNOWN)
                 unread.append(name)
-        if model.per_row and self._several[model] > 1 and (deltas or unread):
-            # Of several rows SQLAlchemy gives each object what onupdate made of the first, and the
-            # objects keep it: what they hold is no old value for the next flush.
+        if self._is_one_of_several(model) and (deltas or unread):
             self._old.doubt(state)
             for name in model.per_row.difference(state.committed_state, unread):
                 deltas[name] = Change(noted[name], UNKNOWN)
