@@ -125,20 +125,20 @@ def _restorer(source: Any, store: AuditStore, needs_reason: bool) -> Restorer | 
     """What puts things back; a store alone cannot."""
     if isinstance(source, AuditStore):
         return None
-    verbs, entities = getattr(source, "restore", None), getattr(source, "entities", None)
-    if verbs is None or entities is None:
+    verbs, models = getattr(source, "restore", None), getattr(source, "models", None)
+    if verbs is None or models is None:
         return None
     return Restorer(
         verbs=verbs,
         store=store,
-        entities=entities,
+        entities=models.entities,
         needs_reason=needs_reason,
     )
 
 
 def _models(source: Any) -> Models | None:
     """What knows where objects point to; a store alone does not."""
-    models: Models | None = source if hasattr(source, "pointers") else None
+    models: Models | None = getattr(source, "models", None)
     return models
 
 

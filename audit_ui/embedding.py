@@ -12,16 +12,11 @@ from audit_ui.site import Site
 from lifecycle.audit.records import Record
 from lifecycle.audit.store import AuditStore, Query
 
-__all__ = ["Embedded", "KnowsObjects"]
+__all__ = ["Embedded", "HasModels", "KnowsObjects"]
 
 
 class KnowsObjects(Protocol):
-    """What knows the names and keys of a host's objects, as a Lifecycle does."""
-
-    @property
-    def store(self) -> AuditStore:
-        """Where the revisions live."""
-        ...
+    """What knows the names and keys of a host's objects, as `Lifecycle.models` does."""
 
     def subject(self, instance: Any) -> tuple[str, str]:
         """An object's entity and key."""
@@ -33,6 +28,20 @@ class KnowsObjects(Protocol):
 
     def key(self, model: type | str, identity: Any) -> str:
         """The text of an identity of a model."""
+        ...
+
+
+class HasModels(Protocol):
+    """What owns a store and knows its models, as a Lifecycle does."""
+
+    @property
+    def store(self) -> AuditStore:
+        """Where the revisions live."""
+        ...
+
+    @property
+    def models(self) -> KnowsObjects:
+        """What its objects are called."""
         ...
 
 
@@ -52,10 +61,11 @@ class Embedded:
     is the host's to ask; what an address leads to, the pages ask.
     """
 
-    def __init__(self, lifecycle: KnowsObjects, *, at: str, locale: str = "en") -> None:
+    def __init__(self, lifecycle: HasModels, *, at: str, locale: str = "en") -> None:
         checked_language(locale)
         self._locale = locale
         self._lifecycle = lifecycle
+        self._models = lifecycle.models
         self._links = Links(f"{at.rstrip('/')}/", {})
 
     def url_for_history(self, target: Any, identity: Any = None) -> str:
@@ -93,5 +103,5 @@ class Embedded:
 
     def _subject(self, target: Any, identity: Any) -> tuple[str, str]:
         if identity is None:
-            return self._lifecycle.subject(target)
-        return self._lifecycle.entity(target), self._lifecycle.key(target, identity)
+            return self._models.subject(target)
+        return self._models.entity(target), self._models.key(target, identity)

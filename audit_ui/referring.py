@@ -32,7 +32,7 @@ _LAST_N: Final = 2**31 - 1
 
 
 class Models(Protocol):
-    """What knows where objects point to, as a Lifecycle does."""
+    """What knows where objects point to, as `Lifecycle.models` does."""
 
     def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Pointer]:
         """By foreign keys and references."""

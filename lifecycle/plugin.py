@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from lifecycle.audit.history import History, literal_key
+from lifecycle.adapters import Adapters
+from lifecycle.audit.history import History
 from lifecycle.audit.privacy import Privacy
 from lifecycle.audit.proving import Evidence
 from lifecycle.audit.reconciling import Settled, reconciled
@@ -29,7 +29,6 @@ from lifecycle.describing import Description, describe
 from lifecycle.dispatch import Dispatcher
 from lifecycle.errors import (
     ConfigurationError,
-    HistoryError,
     HookDefinitionError,
     InstallError,
     RecordingError,
@@ -38,9 +37,9 @@ from lifecycle.errors import (
 from lifecycle.faults import ON_ERROR, Faults, OnError
 from lifecycle.hooks import subscribed_hooks
 from lifecycle.linting import Lint
-from lifecycle.mappers.base import AfterCommit, Entities, Live, Mapper, Services
+from lifecycle.mappers.base import AfterCommit, Entities, Live, Services
+from lifecycle.models import Models
 from lifecycle.policy import BULK_MODES, BulkMode, masking
-from lifecycle.relations import Pointer, Relation
 from lifecycle.restoring import Site
 from lifecycle.signals import Signals
 
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
 
     from lifecycle.audit.stores.sql import SqlStore
-    from lifecycle.mappers.mongoengine import MongoengineMapper
 
 __all__ = ["Lifecycle"]
 
@@ -105,7 +103,8 @@ class Lifecycle:
 
     No error, record or warning of this repeats a value.
 
-    ``signals`` are the moments as blinker signals; see `Signals`.
+    ``signals`` are the moments as blinker signals; see `Signals`. ``models`` knows what they are
+    called in the log, and how they refer to each other.
 
     Two instances share nothing. Raises ``ConfigurationError`` for a store or a mode that is none.
     """
@@ -135,7 +134,6 @@ class Lifecycle:
         self._separate: Final = store is not None
         self._store: AuditStore | None = None if store is None else opened(store)
         self._dispatcher: Final = Dispatcher()
-        self._mappers: Final[dict[str, Mapper]] = {}
         self._stores_beside: Final[WeakKeyDictionary[Engine, SqlStore]] = WeakKeyDictionary()
         gaps = Gaps()
         faults = Faults(on_error, gaps)
@@ -159,12 +157,14 @@ class Lifecycle:
             strict=strict,
             masking=masking(mask_types, mask_names),
         )
+        self._adapters: Final = Adapters(self._services)
         self.signals: Final = Signals(self._dispatcher)
-        self.history: Final = History(lambda: self.store, self)
-        self.evidence: Final = Evidence(lambda: self.store, self._live)
-        self.privacy: Final = Privacy(lambda: self.store, self, self.history)
-        self.restore: Final = Restore(self.history, self, self._sites)
         self.references: Final = References(self._adapters, self._dispatcher)
+        self.models: Final = Models(self._adapters, self.references)
+        self.history: Final = History(lambda: self.store, self.models)
+        self.evidence: Final = Evidence(lambda: self.store, self._live)
+        self.privacy: Final = Privacy(lambda: self.store, self.models, self.history)
+        self.restore: Final = Restore(self.history, self.models, self._sites)
 
     # --- setting up ---
 
@@ -179,7 +179,7 @@ class Lifecycle:
         be reached, and ``ConfigurationError`` when a model declares what cannot work (models whose
         mapping is not configured yet are checked when it is); then nothing has been installed.
         """
-        mapper = self._mapper_for(target)
+        mapper = self._adapters.accepting(target)
         if self._separate:
             with suppress(TablesMissing):  # they may be made later; the first record tells
                 self.store.check()
@@ -198,7 +198,7 @@ class Lifecycle:
 
         Raises ``InstallError`` when it is not installed.
         """
-        self._mapper_for(target).uninstall(target)
+        self._adapters.accepting(target).uninstall(target)
 
     def subscribe(self, listener: T) -> T:
         """Add hooks from outside the models: a marked function, or an object or class of them.
@@ -208,22 +208,22 @@ class Lifecycle:
         ``f(event)``, when its condition asks about an unknown field, or when a target is not
         mapped and no mapped class inherits from it: subscribe after the models are declared.
         """
-        if isinstance(listener, type) and self._mapping(listener) is not None:
+        if isinstance(listener, type) and self._adapters.maps(listener):
             raise HookDefinitionError(
                 f"{listener.__qualname__} is mapped, so its own hooks run without subscribing it"
             )
         for hook in subscribed_hooks(listener):
             for target in hook.mark.targets:
-                if self._mapping(target) is None:
+                if not self._adapters.maps(target):
                     raise HookDefinitionError(
                         f"{hook.name}, marked @{hook.mark.moment}, is for {target.__qualname__}, "
                         "which is not mapped, nor is any class that inherits from it: "
                         "declare the models before subscribing to them"
                     )
-                for mapper in self._adapters():
+                for mapper in self._adapters:
                     mapper.check(target)
         self._dispatcher.subscribe(listener)
-        for mapper in self._adapters():
+        for mapper in self._adapters:
             mapper.subscribed()
         return listener
 
@@ -250,7 +250,7 @@ class Lifecycle:
 
     def coverage(self) -> Coverage:
         """What is recorded, and which writes were seen in this process that are not."""
-        found = dict(policy for mapper in self._adapters() for policy in mapper.policies())
+        found = dict(policy for mapper in self._adapters for policy in mapper.policies())
         wanted = {name for name, policy in found.items() if self._services.recorder.wants(policy)}
         return Coverage(
             recorded=tuple(sorted(wanted)),
@@ -265,14 +265,12 @@ class Lifecycle:
         of JSON in it some rows are read, for names that look secret.
         """
         place = getattr(self._store, "engine", None) if engine is None else engine
-        return sorted(one for mapper in self._adapters() for one in mapper.lint(place))
+        return sorted(one for mapper in self._adapters for one in mapper.lint(place))
 
     def describe(self) -> Description:
         """Every mapped class with its hooks in order, behaviours, references and policies."""
-        adapters = list(self._adapters())  # makes those that are not there yet
-        named = {id(one): name for name, one in self._mappers.items()}
         return describe(
-            ((named[id(one)], one) for one in adapters),
+            self._adapters.named(),
             self._dispatcher.plan,
             self._services.recorder.wants,
         )
@@ -358,7 +356,7 @@ class Lifecycle:
         not kept what came since; and as the store does.
         """
         kept = Progress(progress)
-        with self._documents().listening(alias, kept.token, until_idle) as heards:
+        with self._adapters.of_documents().listening(alias, kept.token, until_idle) as heards:
             yield from watched(heards, self.store, self._services.recorder.wants, kept, patience)
 
     def without_images(self, alias: str = "default") -> list[str]:
@@ -367,13 +365,7 @@ class Lifecycle:
         MongoDB 6 keeps them once told: ``{"collMod": …, "changeStreamPreAndPostImages": {"enabled":
         True}}``. Raises as `watch` does.
         """
-        return self._documents().without_images(alias)
-
-    def _documents(self) -> MongoengineMapper:
-        for mapper in self._adapters():
-            if not mapper.records_beside:
-                return cast("MongoengineMapper", mapper)
-        raise ConfigurationError("no documents are known: import mongoengine, and your documents")
+        return self._adapters.of_documents().without_images(alias)
 
     @property
     def metadata(self) -> MetaData:
@@ -398,71 +390,11 @@ class Lifecycle:
             )
         return self._store
 
-    def entity(self, model: type | str) -> str:
-        """The registered name of a model. Raises ``HistoryError`` for a class not mapped."""
-        if isinstance(model, str):
-            return model
-        return self._mapper_of(model).entity(model)
-
-    def key(self, model: type | str, identity: Any) -> str:
-        """The text of an identity; that of a model given by name is text already, or a tuple."""
-        if isinstance(model, str):
-            return literal_key(identity)
-        return self._mapper_of(model).key(model, identity)
-
-    def subject(self, instance: Any) -> tuple[str, str]:
-        """An object's registered model name and key. Raises ``HistoryError`` when it has none."""
-        mapper = self._mapper_of(type(instance))
-        return mapper.entity(type(instance)), mapper.key_of(instance)
-
-    def entities(self) -> set[str]:
-        """The registered names of every model there is, whether it has been used or not."""
-        return {name for mapper in self._adapters() for name in mapper.entities()}
-
-    def fields(self, entity: str) -> set[str]:
-        """The fields of a model and of those that inherit from it; none where it is not known."""
-        return {name for mapper in self._adapters() for name in mapper.fields(entity)}
-
     @contextmanager
     def _sites(self, session: Any) -> Iterator[Sequence[Site]]:
         """The objects of every mapper, committed together at the end of the block."""
         with ExitStack() as stack:
-            yield [stack.enter_context(mapper.site(session)) for mapper in self._adapters()]
-
-    def relation(self, entity: str, name: str) -> Relation:
-        """A relationship of a model, for the history. Raises ``HistoryError`` when it has none."""
-        for mapper in self._adapters():
-            found = mapper.relation(entity, name)
-            if found is not None:
-                return found
-        raise HistoryError(
-            f"no model of this process is called {entity!r}, so where {name!r} led to is not known"
-        )
-
-    def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Pointer]:
-        """How objects point to others, by foreign keys and references.
-
-        To those of a model, given by its registered name, from those of another, ``source``, or
-        from and to any.
-        """
-        found = [one for mapper in self._adapters() for one in mapper.pointers(entity, source)]
-        known = {(one.source, one.fields) for one in found}
-        referring = self.references.pointers(entity, source, self._entity_or_none, self.key)
-        return [*found, *(one for one in referring if (one.source, one.fields) not in known)]
-
-    def choices(self, entity: str) -> dict[str, dict[Any, str]]:
-        """What people call the values of a model's fields that have choices, by field and value."""
-        return {
-            field: labels
-            for mapper in self._adapters()
-            for field, labels in mapper.choices(entity).items()
-        }
-
-    def _entity_or_none(self, cls: type) -> str | None:
-        try:
-            return self.entity(cls)
-        except HistoryError:
-            return None
+            yield [stack.enter_context(mapper.site(session)) for mapper in self._adapters]
 
     def _joins(self, session: Any) -> bool:
         """Whether the store is in the MongoDB of a session, so that both commit as one."""
@@ -500,49 +432,13 @@ class Lifecycle:
     def _live(self, engine: Engine | None) -> Iterator[Live]:
         """Every table and collection with recorded objects, as it is now."""
         place = getattr(self.store, "engine", None) if engine is None else engine
-        for mapper in self._adapters():
+        for mapper in self._adapters:
             if mapper.records_beside and place is None:
                 raise ConfigurationError(
                     "the log is not in a SQL database, so it is not known where the tables are: "
                     "give the engine of the data, as in evidence.compare(engine)"
                 )
             yield from mapper.live(place)
-
-    # --- adapters ---
-
-    def _adapters(self) -> Iterator[Mapper]:
-        """The adapters to those libraries that the application has imported."""
-        for library, name in _ADAPTERS.items():
-            if library in sys.modules:
-                if library not in self._mappers:
-                    module = import_module(f"lifecycle.mappers.{library}")
-                    self._mappers[library] = getattr(module, name)(self._services)
-                yield self._mappers[library]
-
-    def _mapper_for(self, target: Any) -> Mapper:
-        for mapper in self._adapters():
-            if mapper.accepts(target):
-                return mapper
-        raise InstallError(
-            f"{target!r} cannot be installed: give a sessionmaker, a scoped_session, a Session "
-            "class or session, an Engine, the mongoengine module, a Document class, or the alias "
-            "of a mongoengine connection"
-        )
-
-    def _mapping(self, cls: type) -> Mapper | None:
-        """What maps the class, or one that inherits from it, as all classes do from ``object``."""
-        if cls is object or issubclass(cls, type):
-            return None
-        return next((mapper for mapper in self._adapters() if mapper.maps(cls)), None)
-
-    def _mapper_of(self, cls: type) -> Mapper:
-        mapper = self._mapping(cls)
-        if mapper is not None:
-            return mapper
-        raise HistoryError(
-            f"{cls.__module__}.{cls.__qualname__} is not mapped, so it has no history: "
-            "name a mapped class, or its registered name"
-        )
 
 
 def _check(name: str, value: Any, known: Iterable[str]) -> None:

@@ -72,7 +72,9 @@ def pytest_runtest_teardown(
         refuse_equal_names()
         for one in gc.get_objects():
             if type(one) is Lifecycle:  # isinstance asks proxies of what is gone
-                installed = [into for mapper in one._mappers.values() for into in mapper._installed]
+                installed = [
+                    into for mapper in one._adapters._made.values() for into in mapper._installed
+                ]
                 assert not installed, f"tests of {item.path.name} leave {one} in {installed}"
     return result
 

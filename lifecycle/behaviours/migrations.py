@@ -96,7 +96,7 @@ class Migrations:
 
     def __init__(
         self,
-        adapters: Callable[[], Iterable[Adapter]],
+        adapters: Iterable[Adapter],
         clock: Callable[[], float] = monotonic,
         wait: Callable[[float], None] = sleep,
     ) -> None:
@@ -180,7 +180,7 @@ class Migrations:
     def _all(self) -> dict[type, tuple[Plan, str, Stock]]:
         """Every model with steps of its own; one that adds none is part of the one above it."""
         found: dict[type, tuple[Plan, str, Stock]] = {}
-        for adapter in self._adapters():
+        for adapter in self._adapters:
             plans = {cls: plan for cls in adapter.classes() if (plan := declared_plan(cls))}
             for cls, plan in plans.items():
                 bases = (plans.get(base) for base in cls.__mro__[1:])

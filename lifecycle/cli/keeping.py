@@ -110,7 +110,7 @@ def erase(
                 entity=entity,
                 keys=keys or None,
                 fields=fields or None,
-                known_fields=() if app is None or entity is None else app.fields(entity),
+                known_fields=() if app is None or entity is None else app.models.fields(entity),
                 with_keys=with_keys,
                 dry_run=dry_run,
                 key=key_in(key_file),

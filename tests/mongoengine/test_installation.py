@@ -328,13 +328,13 @@ def test_a_key_is_the_same_text_in_whatever_form_it_is_given(
     lifecycle: Lifecycle, model: type, identity: Any, key: str
 ) -> None:
     """In every form the primary key's field takes."""
-    assert lifecycle.key(model, identity) == key
+    assert lifecycle.models.key(model, identity) == key
 
 
 def test_what_the_key_field_does_not_take_is_an_error(lifecycle: Lifecycle) -> None:
     """That names value, model and field."""
     with pytest.raises(HistoryError, match=r"'abc' is no key of Stone .*ObjectIdField 'id'"):
-        lifecycle.key(Stone, "abc")
+        lifecycle.models.key(Stone, "abc")
 
 
 def test_the_history_is_found_by_object_and_by_key(lifecycle: Lifecycle) -> None:
@@ -355,9 +355,9 @@ def test_a_document_never_saved_has_no_history(lifecycle: Lifecycle) -> None:
 def test_only_document_classes_with_documents_have_a_name(lifecycle: Lifecycle) -> None:
     """An abstract class, or an embedded one, has no history of its own."""
     with pytest.raises(HistoryError, match="Base has no documents of its own"):
-        lifecycle.entity(Base)
+        lifecycle.models.entity(Base)
     with pytest.raises(HistoryError, match="Spot is not mapped"):
-        lifecycle.entity(Spot)
+        lifecycle.models.entity(Spot)
 
 
 def test_a_mapper_maps_what_has_documents_below_it(new: Any) -> None:
@@ -421,8 +421,8 @@ def test_pointers_pass_over_classes_that_were_defined_again(lifecycle: Lifecycle
         for place in places
     ]
     assert len(made) == 2
-    pointers = lifecycle.pointers("DefinedAgain")
+    pointers = lifecycle.models.pointers("DefinedAgain")
     assert [one.fields for one in pointers] == [("other",), ("third_id",)]
     assert {one.source for one in pointers} == {"DefinedAgain"}
-    assert lifecycle.choices("DefinedAgain") == {}
+    assert lifecycle.models.choices("DefinedAgain") == {}
     mongoengine.base.common._document_registry.pop("DefinedAgain")

@@ -482,7 +482,7 @@ def test_classes_that_share_a_collection_share_an_entity(
     """That of the class at the top, with the class of each document among its fields."""
     rex = Dog(name="Rex", barks=True).save()
     (record,) = records()
-    assert record.entity == "Animal" == lifecycle.entity(Dog)
+    assert record.entity == "Animal" == lifecycle.models.entity(Dog)
     assert changes(record)["_cls"] == Change(ABSENT, "Animal.Dog")
     loaded = Animal.objects.get()
     loaded.barks = False

@@ -58,7 +58,7 @@ def lifecycle(tmp_path: Path) -> Iterator[Lifecycle]:
 def test_addresses_need_no_request(lifecycle: Lifecycle) -> None:
     """Of an object, a record and an actor, under the address of the mount."""
     embedded = audit_ui.Embedded(lifecycle, at="/audit/")
-    entity = lifecycle.entity(Voucher)
+    entity = lifecycle.models.entity(Voucher)
     record = next(lifecycle.history.of(Voucher, 7))
     assert embedded.url_for_history(Voucher, 7) == f"/audit/o/{entity}/7"
     assert embedded.url_for_record(record) == f"/audit/r/{record.id}"
@@ -92,7 +92,7 @@ def test_coverage_tells_what_is_not_in_the_log(lifecycle: Lifecycle) -> None:
         assert "No write was seen that the log does not have" in page
         there, recorded, missing = re.split(r"\d+ entit(?:y is|ies are) (?:recorded|not)", page)
         assert "Sketch" not in there + recorded
-        assert lifecycle.entity(Voucher) in recorded
+        assert lifecycle.models.entity(Voucher) in recorded
         assert "Sketch" in missing
         assert 'href="./-/coverage">Coverage' in client.get("/").text
         assert client.get("/-/coverage.json").json()["unrecorded"] == []

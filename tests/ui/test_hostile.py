@@ -207,7 +207,7 @@ def test_attacks_are_put_back_as_the_text_they_are(
     with acting(attack), factory.begin() as session:
         session.get_one(HostileThing, attack).text = f"{attack}!"
     entity = segment(HOSTILE)
-    place = f"/o/{entity}/{segment(lifecycle.key(HostileThing, attack))}"
+    place = f"/o/{entity}/{segment(lifecycle.models.key(HostileThing, attack))}"
     first = next(lifecycle.history.of(HostileThing, attack, operation="insert"))
     pages = [
         f"/r/{changed.id}/undo",

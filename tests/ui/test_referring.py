@@ -200,7 +200,9 @@ def test_choices_have_the_names_that_the_model_gives_them(house: House) -> None:
     """Beside the value that is recorded, in tables and in lists of changes."""
     house.add(WerLock(id=1, kind="m"))
     changed = house.change(WerLock, 1, kind="c")
-    assert house.lifecycle.choices("wer.Lock") == {"kind": {"m": "<main> door", "c": "cellar"}}
+    assert house.lifecycle.models.choices("wer.Lock") == {
+        "kind": {"m": "<main> door", "c": "cellar"}
+    }
     with house.browse() as client:
         page = client.get(f"/r/{changed.id}").text
         assert '<span class="note">&lt;main&gt; door</span>' in page
@@ -323,11 +325,11 @@ def test_models_are_asked_once_about_each_entity(house: House) -> None:
     class Counting:
         def pointers(self, entity: str | None = None, *, source: str | None = None) -> list[Any]:
             asked.append(f"{entity} {source}")
-            return house.lifecycle.pointers(entity, source=source)
+            return house.lifecycle.models.pointers(entity, source=source)
 
         def relation(self, entity: str, name: str) -> Any:
             asked.append(f"{entity}.{name}")
-            return house.lifecycle.relation(entity, name)
+            return house.lifecycle.models.relation(entity, name)
 
         def choices(self, entity: str) -> Any:
             asked.append(f"{entity}?")

@@ -135,10 +135,10 @@ def test_references_of_documents_are_followed(mongo: object) -> None:
     first.title = "First"
     first.others = [bob]
     first.save()
-    entity = lifecycle.entity(KinAuthor)
+    entity = lifecycle.models.entity(KinAuthor)
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
-        of_ann = see(client, f"/o/{entity}/{lifecycle.key(KinAuthor, ann.id)}/related")
-        of_bob = see(client, f"/o/{entity}/{lifecycle.key(KinAuthor, bob.id)}/related")
+        of_ann = see(client, f"/o/{entity}/{lifecycle.models.key(KinAuthor, ann.id)}/related")
+        of_bob = see(client, f"/o/{entity}/{lifecycle.models.key(KinAuthor, bob.id)}/related")
     assert "title removed One → added First" in of_ann
     assert "Two" not in of_ann
     assert "Two" in of_bob
@@ -171,12 +171,12 @@ def test_references_between_databases_are_followed(mongo: object, tmp_path: Path
     lifecycle = Lifecycle(store=engine)
     lifecycle.create_tables()
     lifecycle.install(KinTome)
-    assert [(one.source, one.fields) for one in lifecycle.pointers("kin.Shelf")] == [
-        (lifecycle.entity(KinTome), ("shelf_id",))
+    assert [(one.source, one.fields) for one in lifecycle.models.pointers("kin.Shelf")] == [
+        (lifecycle.models.entity(KinTome), ("shelf_id",))
     ]
-    [pointer] = lifecycle.pointers(source=lifecycle.entity(KinTome))
+    [pointer] = lifecycle.models.pointers(source=lifecycle.models.entity(KinTome))
     assert (pointer.target, pointer.fields) == ("kin.Shelf", ("shelf_id",))
-    assert lifecycle.pointers(source="kin.Shelf") == []
+    assert lifecycle.models.pointers(source="kin.Shelf") == []
     tome = KinTome(title="One", shelf_id=7).save()
     KinTome(title="Two", shelf_id=8).save()
     tome.title = "First"

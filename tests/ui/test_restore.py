@@ -419,7 +419,7 @@ def test_what_changes_in_the_last_moment_is_not_overwritten(desk: Desk) -> None:
     record = desk.change(DeskBuyer, 1, name="Eve")
 
     class Late:
-        store, entities = desk.lifecycle.store, desk.lifecycle.entities
+        store, models = desk.lifecycle.store, desk.lifecycle.models
 
         class restore:
             preview = desk.lifecycle.restore.preview

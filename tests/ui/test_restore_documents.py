@@ -88,9 +88,9 @@ def test_one_request_is_undone_in_both_databases(client: TestClient) -> None:
 
 def test_a_deleted_document_is_brought_back(client: TestClient) -> None:
     """With its identity and its lists."""
-    entity = client.app.lifecycle.entity(CounterNote)  # type: ignore[attr-defined]
+    entity = client.app.lifecycle.models.entity(CounterNote)  # type: ignore[attr-defined]
     note = CounterNote.objects.get()
-    key = client.app.lifecycle.key(CounterNote, note.id)  # type: ignore[attr-defined]
+    key = client.app.lifecycle.models.key(CounterNote, note.id)  # type: ignore[attr-defined]
     note.delete()
     assert "Bring it back" in see(client, f"/o/{entity}/{key}")
     assert confirm(client, f"/o/{entity}/{key}/restore").status_code == 303

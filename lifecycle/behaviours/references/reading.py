@@ -41,6 +41,7 @@ class Following(Protocol):
 class Known(Protocol):
     """A Lifecycle, as far as references need one."""
 
+    @property
     def adapters(self) -> Iterable[Reaching]:
         """Its adapters to the libraries that are there."""
         ...
@@ -89,8 +90,8 @@ def _opened(stack: ExitStack, cls: type, owner: Any) -> Any:
     failed: list[ConfigurationError] = []
     with _lock:
         known = list(_known)
-    known.sort(key=lambda one: not any(mapper.sees(owner) for mapper in one.adapters()))
-    for mapper in (mapper for one in known for mapper in one.adapters() if mapper.maps(cls)):
+    known.sort(key=lambda one: not any(mapper.sees(owner) for mapper in one.adapters))
+    for mapper in (mapper for one in known for mapper in one.adapters if mapper.maps(cls)):
         try:
             return stack.enter_context(mapper.reaching(cls))
         except ConfigurationError as error:

@@ -33,7 +33,7 @@ __all__ = ["References"]
 class References:
     """The references of every model, to be checked: ``lifecycle.references``."""
 
-    def __init__(self, adapters: Callable[[], Iterable[Reaching]], dispatcher: Dispatcher) -> None:
+    def __init__(self, adapters: Iterable[Reaching], dispatcher: Dispatcher) -> None:
         self.adapters: Final = adapters
         self._dispatcher: Final = dispatcher
         self._all: list[Reference[Any]] | None = None
