@@ -123,12 +123,13 @@ class Manager(Employee):
 
 
 class Vehicle(Base):
-    """Three classes in one table."""
+    """Three classes in one table, with a column that changes whenever a row does."""
 
     __tablename__ = "vehicle"
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     wheels: Mapped[int | None]
+    touched: Mapped[int] = mapped_column(default=tick, onupdate=tick)
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
 
 
