@@ -179,20 +179,16 @@ class OldValues:
         examined = self._examined.get(state)
         if examined is not None and operation is not Operation.UPDATE:
             return
-        if examined is Operation.UPDATE:  # one to delete may be updated before that
-            for old in state.committed_state.values():
-                if old is NO_VALUE:
-                    break
-            else:
-                return
+        if (
+            examined is Operation.UPDATE  # one to delete may be updated before that
+            and _assign_atoms((state,))
+            and not any(old is NO_VALUE for old in state.committed_state.values())
+        ):
+            return
         model = self._models.concerned(state.class_)
         if model is None:
             return
-        if (
-            operation is not Operation.INSERT
-            and state not in self._fetched
-            and (names := self._missing(model, state, operation))
-        ):
+        if operation is not Operation.INSERT and (names := self._missing(model, state, operation)):
             self._fetch({model: {state: names}})
         if operation is Operation.UPDATE:
             self.note(model, state)

@@ -25,6 +25,7 @@ from lifecycle.errors import RestoreConflict
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
+from lifecycle.mappers.sqlalchemy.last_word import LastWord
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts
 from lifecycle.mappers.sqlalchemy.reading import State
@@ -105,7 +106,8 @@ class Listeners:
             ("after_begin", self._after_begin),
             ("detached_to_persistent", self._detached_to_persistent),
         )
-        self._of_mappers: Final = _of_mappers(self._running)
+        self._last_word: Final = _last_word(self._running)
+        self._of_mappers: Final = _of_mappers(self._running, self._last_word)
         self._sessions: Final[WeakSet[Any]] = WeakSet()
         self._behaves = False
         models.when_behaving = self.behave
@@ -169,6 +171,7 @@ class Listeners:
         """Take these listeners away."""
         for name, listener in self._of_mappers:
             event.remove(Mapper, name, listener)
+        self._last_word.leave()
         self.statements.leave_engines()
 
     def refuse_recorded(self, session: Session) -> None:
@@ -265,7 +268,32 @@ class Listeners:
         self._in(session).doubted.add(state, lock=lock)
 
 
-def _of_mappers(running: Mapping[int | None, Flush]) -> tuple[tuple[str, Callable[..., Any]], ...]:
+def _last_word(running: Mapping[int | None, Flush]) -> LastWord:
+    """What to call when all that the application listens to on a mapper has run."""
+
+    def after_others(mapper: object, connection: object, state: State) -> None:
+        flush = _flush_of(running, state)
+        if flush is not None:
+            flush.late(state, Operation.UPDATE)
+
+    return LastWord(after_others)
+
+
+def _flush_of(running: Mapping[int | None, Flush], state: State) -> Flush | None:
+    """The flush that writes an object, which may be of no session.
+
+    A rollback puts an object whose key was changed back into its session's identity map, even
+    if it was expunged meanwhile, and no session is told to it.
+    """
+    flush = running.get(state.session_id)
+    if flush is not None or state.session_id is not None:
+        return flush
+    return next((one for one in list(running.values()) if one.writes(state)), None)
+
+
+def _of_mappers(
+    running: Mapping[int | None, Flush], last_word: LastWord
+) -> tuple[tuple[str, Callable[..., Any]], ...]:
     """What to listen to on every mapper there is: it is about to write an object.
 
     The flush may have decided that by itself. These run for each object of every session, and are
@@ -273,30 +301,24 @@ def _of_mappers(running: Mapping[int | None, Flush]) -> tuple[tuple[str, Callabl
     going.
     """
 
-    def adrift(state: State) -> Flush | None:
-        """The flush that writes an object of no session.
-
-        A rollback puts an object whose key was changed back into its session's identity map, even
-        if it was expunged meanwhile, and no session is told to it.
-        """
-        if state.session_id is not None:
-            return None
-        return next((one for one in list(running.values()) if one.writes(state)), None)
-
     def before_insert(mapper: object, connection: object, state: State) -> Any:
         flush = running.get(state.session_id)
         if flush is not None and state not in flush.settled:
             flush.late(state, Operation.INSERT)
         return EXT_CONTINUE
 
-    def before_update(mapper: object, connection: object, state: State) -> Any:
-        flush = running.get(state.session_id) or adrift(state)
-        if flush is not None and flush.assigned.get(state) != len(state.committed_state):
+    def before_update(mapper: Mapper[Any], connection: object, state: State) -> Any:
+        flush = _flush_of(running, state)
+        if (
+            flush is not None
+            and not last_word.takes(mapper)
+            and flush.assigned.get(state) != len(state.committed_state)
+        ):
             flush.late(state, Operation.UPDATE)
         return EXT_CONTINUE
 
     def before_delete(mapper: object, connection: object, state: State) -> Any:
-        flush = running.get(state.session_id) or adrift(state)
+        flush = _flush_of(running, state)
         if flush is not None and state not in flush.settled:
             flush.late(state, Operation.DELETE)
         return EXT_CONTINUE

@@ -1,0 +1,132 @@
+"""What the application's own listeners add to a flush is recorded like the rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import String, event, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from lifecycle import Change, Lifecycle
+from tests.replaying import replayed, state_of
+from tests.sqlalchemy.conftest import Recorded, Start
+
+Factory = sessionmaker[Session]
+
+
+@pytest.fixture
+def article(base: type[DeclarativeBase]) -> Any:
+    """A model with a column that is not loaded with the others."""
+
+    class Article(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "articles"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str] = mapped_column(String(50))
+        edits: Mapped[int] = mapped_column(default=0)
+        summary: Mapped[str | None] = mapped_column(String(50), deferred=True)
+
+    return Article
+
+
+@pytest.fixture
+def factory(article: Any, start: Start) -> Factory:
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([article(title=title, summary=title) for title in "ab"])
+    return factory
+
+
+@contextmanager
+def listening(target: Any, name: str, listener: Callable[..., None]) -> Iterator[None]:
+    event.listen(target, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(target, name, listener)
+
+
+def rename_all(factory: Factory, article: Any, suffix: str) -> None:
+    with factory.begin() as session:
+        for one in session.scalars(select(article)):
+            one.title += suffix
+
+
+def check_replay(factory: Factory, article: Any, lifecycle: Lifecycle) -> None:
+    records = lifecycle.history.find(newest_first=False)
+    with factory() as session:
+        assert replayed({}, records) == state_of(session, [article])
+
+
+def test_expressions_that_a_listener_of_updates_assigns(
+    factory: Factory, article: Any, lifecycle: Lifecycle, recorded: Recorded
+) -> None:
+    def count(mapper: object, connection: object, target: Any) -> None:
+        target.edits = article.edits + 1
+
+    with listening(article, "before_update", count):
+        rename_all(factory, article, "1")
+        rename_all(factory, article, "2")
+    assert recorded()[-1][3] == {"title": Change("b1", "b12"), "edits": Change(1, 2)}
+    check_replay(factory, article, lifecycle)
+
+
+def test_what_it_assigns_in_place_of_what_was_assigned(
+    factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    def shout(mapper: object, connection: object, target: Any) -> None:
+        target.title = func.upper(target.title)
+
+    with listening(article, "before_update", shout):
+        rename_all(factory, article, "c")
+    check_replay(factory, article, lifecycle)
+
+
+def test_what_it_assigns_to_columns_that_were_not_loaded(
+    factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    def summarise(mapper: object, connection: object, target: Any) -> None:
+        target.summary = f"about {target.title}"
+
+    with listening(article, "before_update", summarise):
+        rename_all(factory, article, "1")
+        rename_all(factory, article, "2")
+    check_replay(factory, article, lifecycle)
+
+
+def test_listeners_that_come_while_it_is_installed_and_go_again(
+    factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    def count(mapper: object, connection: object, target: Any) -> None:
+        target.edits = article.edits + 1
+
+    def summarise(mapper: object, connection: object, target: Any) -> None:
+        target.summary = func.lower(target.title)
+
+    with listening(article, "before_update", count):
+        rename_all(factory, article, "1")
+        with listening(article, "before_update", summarise):
+            rename_all(factory, article, "2")
+        rename_all(factory, article, "3")
+    rename_all(factory, article, "4")
+    check_replay(factory, article, lifecycle)
+    lifecycle.uninstall(factory)
+    assert not article.__mapper__.dispatch.before_update.listeners
+    lifecycle.install(factory)
+
+
+def test_expressions_that_a_listener_of_the_session_assigns(
+    factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    """It was declared after Lifecycle had been installed, so it runs after that."""
+
+    def count(session: Session, context: object, instances: object) -> None:
+        for one in session.dirty:
+            one.edits = article.edits + 1
+
+    event.listen(factory, "before_flush", count)
+    rename_all(factory, article, "1")
+    rename_all(factory, article, "2")
+    check_replay(factory, article, lifecycle)
