@@ -56,6 +56,22 @@ def test_records_are_written_in_two_statements(store: SqlStore) -> None:
     assert len(store.page(Query())) == 50
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 19, 20, 21, 40, 45])
+def test_records_come_back_however_many_are_written_at_once(store: SqlStore, count: int) -> None:
+    """With what only some of them have, and with texts that some databases do not take."""
+    given = [
+        {
+            "key": f"k{n}",
+            "label": "\0\ud800" if n % 20 == 3 else None,
+            "former_key": f"f{n}" if n % 20 == 4 else None,
+            "cause": "cascade" if n >= 40 else None,
+        }
+        for n in range(count)
+    ]
+    stored = append(store, a_revision(), *given)
+    assert [*store.page(Query(), newest_first=False).records] == stored
+
+
 def test_records_go_with_the_transaction(store: SqlStore) -> None:
     """When the application rolls back, nothing of its records stays."""
     revision = a_revision()
