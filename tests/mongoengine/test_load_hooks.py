@@ -369,8 +369,8 @@ def test_a_class_without_load_hooks_has_nothing_to_run(lifecycle: Lifecycle, loa
     assert patches._patches is not None
     watchers = patches._patches.watchers
     Beast(name="x").save()
-    assert watchers.load_hooks[Beast] == ()
-    assert len(watchers.load_hooks[Letter]) == 1
+    assert watchers.loading[Beast].hooks == ()
+    assert len(watchers.loading[Letter].hooks) == 1
     told: list[Any] = []
 
     def receive(sender: Any, event: Any) -> None:
@@ -383,7 +383,7 @@ def test_a_class_without_load_hooks_has_nothing_to_run(lifecycle: Lifecycle, loa
     lifecycle.signals.post_load.disconnect(receive, sender=Beast)
     list(Beast.objects)
     assert len(told) == 2
-    assert watchers.load_hooks[Beast] == ()
+    assert watchers.loading[Beast].hooks == ()
 
 
 def test_hooks_can_be_switched_off_for_loads(lifecycle: Lifecycle, loads: Loads) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 import mongoengine
 import pytest
 from bson.json_util import CANONICAL_JSON_OPTIONS
+from hypothesis import given
+from hypothesis import strategies as st
 from mongoengine import fields
 from mongoengine.context_managers import no_dereference, switch_collection
 from pymongo.database import Database
 
 from lifecycle import ABSENT, UNKNOWN, Change, Lifecycle
+from lifecycle.changes import same
 from lifecycle.mappers.mongoengine.images import Image, Projection, applied, image_of
+from lifecycle.mappers.mongoengine.sending import update_of
 
 
 class Inner(mongoengine.EmbeddedDocument):
@@ -356,6 +360,25 @@ def test_an_update_that_does_not_fit_makes_the_field_unknown() -> None:
     """Someone else must have replaced it since it was loaded."""
     after = applied(image({"a": 1, "b": 2}), {"a.x": 1}, ())
     assert (after.at("a"), after.at("a.x"), after.at("b")) == (UNKNOWN, UNKNOWN, 2)
+
+
+_SONS = st.dictionaries(
+    st.sampled_from("abcd"), st.integers(0, 2) | st.floats(0, 1) | st.lists(st.integers(0, 1))
+)
+
+
+@given(_SONS, _SONS, st.lists(st.sampled_from("abcd")))
+def test_whole_fields_are_written_at_once_as_they_are_one_by_one(
+    son: dict[str, Any], sets: dict[str, Any], unsets: list[str]
+) -> None:
+    """What an update changes and leaves is the same either way."""
+    sent, after = update_of(1, image(son), sets, unsets)
+    long_sent, long_after = update_of(1, image(son, Projection()), sets, unsets)
+    assert same(after.son, long_after.son)
+    assert (sent is None) is (long_sent is None)
+    if sent is not None and long_sent is not None:
+        assert [*sent.changes] == [*long_sent.changes]
+        assert sent.changes == long_sent.changes
 
 
 def test_a_projection_covers_what_it_read() -> None:

@@ -108,7 +108,7 @@ class Feed:
     def heard(self, *events: Any, patience: float = 0) -> list[Record]:
         """What is recorded of some events."""
         lifecycle = self.lifecycle
-        mapper: Any = lifecycle._documents()
+        mapper: Any = lifecycle._adapters.of_documents()
         wants = lifecycle._services.recorder.wants
         known = ChangeEvents(mapper._of_connection("default"), wants)
         told = (known.heard(event) for event in events)
@@ -387,7 +387,7 @@ def test_a_record_may_come_after_the_event(feed: Feed) -> None:
     """Each write is looked for only when the log has had the time to get it."""
     lifecycle, ours = feed.lifecycle, feed.update({"g": "south"})
     lock = Lock(name="a", gate="north").save()
-    mapper: Any = lifecycle._documents()
+    mapper: Any = lifecycle._adapters.of_documents()
     wants = lifecycle._services.recorder.wants
     known = ChangeEvents(mapper._of_connection("default"), wants)
 

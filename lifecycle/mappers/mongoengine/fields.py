@@ -59,6 +59,8 @@ _SCALARS: Final = (
 
 def logged(field: Any, value: Any) -> Any:
     """A BSON value as it goes into the log: embedded documents by attribute names."""
+    if not isinstance(value, dict | list):
+        return value
     return _translated(field, value, lambda field, value: copied(value))
 
 
@@ -131,6 +133,9 @@ def path_of(cls: Any, db_path: str, son: Any) -> tuple[tuple[str, ...], Any]:
 
     ``son`` is the document, as far as it is known: it tells the classes of embedded documents.
     """
+    if "." not in db_path:
+        name = cls._reverse_db_field_map.get(db_path, db_path)
+        return (name,), cls._fields.get(name)
     field: Any = None
     names: list[str] = []
     for segment in db_path.split("."):

@@ -71,6 +71,7 @@ class Projection:
 
 
 EVERYTHING: Final = Projection()
+_set: Final = object.__setattr__
 _IMAGE: Final = "_lifecycle_image"  # a private name: even a dynamic document does not store it
 
 
@@ -138,13 +139,13 @@ def remember(document: Any, image: Image | None) -> None:
         document.__dict__.pop(_IMAGE, None)
     else:
         # Past mongoengine's own __setattr__, and cheaper than making it a __dict__ first.
-        object.__setattr__(document, _IMAGE, image)
+        _set(document, _IMAGE, image)
 
 
 def remember_loaded(document: Any, son: dict[str, Any], collection: Any, era: object) -> None:
     """The same for a document just loaded as a whole: the image is made when it is asked for."""
     if bound.get() is None:
-        object.__setattr__(document, _IMAGE, (son, collection, era))
+        _set(document, _IMAGE, (son, collection, era))
     else:
         remember(document, Image(son, collection, era))
 
@@ -183,7 +184,12 @@ def applied(image: Image, sets: Mapping[str, Any], unsets: Iterable[str]) -> Ima
     A part that does not fit the image, which others must have changed since, becomes unknown.
     """
     son, projection = image.son, image.projection
-    for path in (*unsets, *sets):
+    paths = (*unsets, *sets)
+    if projection is EVERYTHING and not any("." in path for path in paths):
+        gone = {*unsets}.difference(sets)
+        son = {name: value for name, value in {**son, **sets}.items() if name not in gone}
+        paths = ()
+    for path in paths:
         segments = path.split(".")
         try:
             if path in sets:

@@ -21,12 +21,12 @@ from lifecycle.mappers.mongoengine.images import (
     remember_loaded,
 )
 from lifecycle.mappers.mongoengine.listening import migrating
-from lifecycle.mappers.mongoengine.load_hooks import LoadHooks, unfilled
+from lifecycle.mappers.mongoengine.load_hooks import unfilled
 from lifecycle.mappers.mongoengine.objects import join, read_anew
 from lifecycle.mappers.mongoengine.removing import at_hand, shown
 from lifecycle.mappers.mongoengine.tapping import Tapped, tapped_document, untapped
 from lifecycle.mappers.mongoengine.values import copied
-from lifecycle.mappers.mongoengine.watchers import Watchers
+from lifecycle.mappers.mongoengine.watchers import Loading, Watchers
 from lifecycle.markers import ABSENT
 
 __all__ = [
@@ -67,19 +67,24 @@ def from_son(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., 
         if source is not None and source.of_one:
             _source.set(None)
         actual = cls if type(son) is dict and "_cls" not in son else _class_of(cls, son)
-        hooks, keep = watchers.load_hooks[actual], watchers.keeping[actual]
-        if hooks and (source is None or source.has_hooks):
+        loading = watchers.loading[actual]
+        if loading is None:
+            return original(cls, son, _auto_dereference, created)
+        if loading.plain and source is None:
+            document = original(cls, son, _auto_dereference, created)
+            remember_loaded(document, son, cls._collection, watchers)
+            return document
+        if loading.hooks and (source is None or source.has_hooks):
             make = partial(original, cls, _auto_dereference=_auto_dereference, created=created)
-            return _told(watchers, hooks, actual, source, make, son)
+            return _told(watchers, loading, actual, source, make, son)
         document = original(cls, son, _auto_dereference, created)
-        if keep is not None:
-            kept = copied(son) if keep.as_copy else son
-            if source is None:
-                remember_loaded(document, kept, cls._collection, watchers)
-            else:
-                remember(document, _from_source(source, Image(kept, cls._collection, watchers)))
-            if keep.joined and (source is None or source.is_load):
-                join(document)
+        kept = copied(son) if loading.as_copy else son
+        if source is None:
+            remember_loaded(document, kept, cls._collection, watchers)
+        else:
+            remember(document, _from_source(source, Image(kept, cls._collection, watchers)))
+        if loading.joined and (source is None or source.is_load):
+            join(document)
         return document
 
     return _from_son
@@ -93,14 +98,14 @@ def _class_of(cls: Any, son: Any) -> Any:
 
 def _told(
     watchers: Watchers,
-    hooks: tuple[LoadHooks, ...],
+    loading: Loading,
     cls: Any,
     source: _Source | None,
     make: Callable[..., Any],
     son: dict[str, Any],
 ) -> Any:
     """Make a document with the hooks before and after; its image is of the SON before all hooks."""
-    data, noted = son, None
+    data, noted, hooks = son, None, loading.hooks
     collection = cls._get_collection()
     if source is not None and source.queryset is not None:
         collection = source.queryset._collection_obj
@@ -120,8 +125,7 @@ def _told(
     image.noted = noted
     remember(document, _from_source(source, image))
     if source is None or source.is_load:
-        keep = watchers.keeping[cls]
-        if keep is not None and keep.joined:
+        if loading.joined:
             join(document)
         for one in hooks:
             one.after(document, son, one.stored(son, collection, listener, lambda: image))

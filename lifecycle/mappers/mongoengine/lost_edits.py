@@ -48,8 +48,19 @@ def _differing(image: Image, son: dict[str, Any]) -> Iterator[str]:
     for db_name, value in son.items():
         if isinstance(value, list | dict) and image.covers(db_name):
             stored = image.son.get(db_name, ABSENT)
-            if stored != value and (value or stored is not ABSENT) and db_name not in image.remade:
+            if (
+                not _alike(stored, value)
+                and (value or stored is not ABSENT)
+                and db_name not in image.remade
+            ):
                 yield db_name
+
+
+def _alike(stored: Any, value: Any) -> bool:
+    """Whether two are equal; past the ``==`` of ``SON``, which takes both apart."""
+    if isinstance(stored, dict) and isinstance(value, dict):
+        return dict.__eq__(stored, value)
+    return bool(stored == value)
 
 
 def _is_lost(field: Any, stored: Any, value: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mongoengine import Document, signals
 
@@ -40,11 +41,15 @@ __all__ = [
 def get_collection(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]:
     """Around ``Document._get_collection``: what is written through it is seen."""
 
+    roots: WeakKeyDictionary[type, type | None] = WeakKeyDictionary()
+
     @wraps(original)
     def _get_collection(cls: Any) -> Any:
         collection = untapped(original(cls))
-        root = [base for base in cls.__mro__ if is_concrete(base)][-1:]
-        return Tapped(collection, Bulk(watchers, root[0])) if root else collection
+        if cls not in roots:
+            roots[cls] = next((one for one in reversed(cls.__mro__) if is_concrete(one)), None)
+        root = roots[cls]
+        return collection if root is None else Tapped(collection, Bulk(watchers, root))
 
     return _get_collection
 

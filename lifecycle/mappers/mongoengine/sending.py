@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from bson import ObjectId
 from pymongo.results import DeleteResult, UpdateResult
@@ -14,14 +14,21 @@ from lifecycle.errors import RecordingError
 from lifecycle.mappers.mongoengine.asking import Pair
 from lifecycle.mappers.mongoengine.documents import NetChanges, is_unmarked
 from lifecycle.mappers.mongoengine.fields import stored_id
-from lifecycle.mappers.mongoengine.images import Image, Projection, applied, known, remember
+from lifecycle.mappers.mongoengine.images import (
+    EVERYTHING,
+    Image,
+    Projection,
+    applied,
+    known,
+    remember,
+)
 from lifecycle.mappers.mongoengine.reading import removed
 from lifecycle.mappers.mongoengine.transactions import Transaction, current
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.removal import removal_of
 
-__all__ = ["Announce", "Sending", "Sent", "is_real", "sent_of"]
+__all__ = ["Announce", "Sending", "Sent", "is_real", "sent_of", "update_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,13 @@ Announce: TypeAlias = Callable[[Sent, Any], None]
 """Told of a write, and its collection, that is about to be sent."""
 
 
+class _Foreseen(NamedTuple):
+    """What an update is as hooks and the log are told of it, and what it leaves."""
+
+    told: Sent | None
+    after: Image
+
+
 class Sending:
     """Listens to the collection while one document is saved or deleted."""
 
@@ -69,6 +83,7 @@ class Sending:
         self._document = document
         self._era = era
         self._strict = strict
+        self._foreseen: _Foreseen | None = None
         removal = removal_of(type(document))
         self._mark = None if removal is None else document._db_field_map.get(removal.field)
 
@@ -117,8 +132,10 @@ class Sending:
     def _about_to_update(
         self, collection: Any, query: Any, update: Any, upsert: bool = False
     ) -> Sent | None:
-        id, sets, unsets = self._parts(collection, query, update)
-        return self._as_told(_update(id, self._before(collection, id), sets, unsets)[0])
+        foreseen = self._foresee(collection, query, update)
+        if not self._strict:  # else the write itself tells what it has found
+            self._foreseen = foreseen
+        return foreseen.told
 
     def _about_to_delete(self, collection: Any, query: Any) -> Sent:
         return self._deletion(collection)
@@ -172,15 +189,15 @@ class Sending:
     def _update_one(
         self, collection: Any, result: Any, query: Any, update: Any, upsert: bool = False
     ) -> None:
-        id, sets, unsets = self._parts(collection, query, update)
+        foreseen, self._foreseen = self._foreseen, None
         if (result.raw_result or {}).get("updatedExisting") is not False:
-            sent, after = _update(id, self._before(collection, id), sets, unsets)
+            told, after = foreseen or self._foresee(collection, query, update)
             remember(self._document, after)
-            told = self._as_told(sent)
             if told is not None:
                 self.sent.append(told)
         elif upsert:
             empty = Image({}, collection, self._era)
+            _, sets, _ = self._parts(collection, query, update)
             query = as_stored(query, collection)
             self._inserted(applied(empty, query | sets, ()))
 
@@ -199,6 +216,12 @@ class Sending:
     }
 
     # --- what they did ---
+
+    def _foresee(self, collection: Any, query: Any, update: Any) -> _Foreseen:
+        """What an update changes, and what it leaves, if the document is as it is known."""
+        id, sets, unsets = self._parts(collection, query, update)
+        sent, after = update_of(id, self._before(collection, id), sets, unsets)
+        return _Foreseen(self._as_told(sent), after)
 
     def _inserted(self, image: Image) -> None:
         remember(self._document, image)
@@ -264,11 +287,27 @@ def _insert(image: Image) -> Sent:
     return Sent(Operation.INSERT, image.son["_id"], changes, after=image)
 
 
-def _update(id: Any, before: Image, sets: dict[str, Any], unsets: Any) -> tuple[Sent | None, Image]:
+def update_of(
+    id: Any, before: Image, sets: dict[str, Any], unsets: Any
+) -> tuple[Sent | None, Image]:
     """What an update changes, if anything, and what it leaves."""
     after = applied(before, sets, unsets)
+    names = (*sets, *unsets)
+    if before.projection is EVERYTHING and not any("." in name for name in names):
+        was, now = before.son, after.son
+        changes = {name: Change(was.get(name, ABSENT), now.get(name, ABSENT)) for name in names}
+    else:
+        changes = _by_path(before, after, sets, names)
+    net = _net(changes)
+    return (Sent(Operation.UPDATE, id, net, before, after) if net else None), after
+
+
+def _by_path(
+    before: Image, after: Image, sets: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, Change]:
+    """What an update changes at each path it has, or in the whole field where that is made."""
     changes: dict[str, Change] = {}
-    for name, paths in _by_field((*sets, *unsets)).items():
+    for name, paths in _by_field(names).items():
         if not all(map(before.has_place_for, paths)):
             paths = [name]
         for path in paths:
@@ -276,8 +315,7 @@ def _update(id: Any, before: Image, sets: dict[str, Any], unsets: Any) -> tuple[
                 changes[path] = Change(before.at(path), after.at(path))
             else:
                 changes[path] = Change(UNKNOWN, sets.get(path, ABSENT))
-    net = _net(changes)
-    return (Sent(Operation.UPDATE, id, net, before, after) if net else None), after
+    return changes
 
 
 def _net(changes: Mapping[str, Change]) -> dict[str, Change]:

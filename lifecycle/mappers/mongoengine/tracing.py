@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import bson
 from bson import CodecOptions
@@ -41,30 +42,43 @@ def trace_of(sent: Any, collection: Any, policy: Policy, names: Mapping[str, str
 
     ``names`` gives the attributes for names in the database.
     """
-    hidden = policy.exclude | policy.mask
     paths = []
     for path, change in sent.changes.items():
         top, *below = path.split(".")
         name = names.get(top, top)
-        if name in hidden:
+        if name in policy.exclude or name in policy.mask:
             continue
-        values = {"old": change.old, "new": change.new}
-        if policy.conceals and _conceals(policy, [name, *below], values.values()):
+        old, new = change.old, change.new
+        if policy.conceals and _conceals(policy, [name, *below], (old, new)):
             continue
-        told = {name: value for name, value in values.items() if not isinstance(value, Marker)}
-        unsure, open = change.old is UNKNOWN, change.new is UNKNOWN
-        paths.append({"path": path, "unsure": unsure, "open": open, **told})
+        told: dict[str, Any] = {"path": path, "unsure": old is UNKNOWN, "open": new is UNKNOWN}
+        if not isinstance(old, Marker):
+            told["old"] = old
+        if not isinstance(new, Marker):
+            told["new"] = new
+        paths.append(told)
     body = {"id": sent.id, "operation": sent.operation.value, "paths": paths}
     database = collection.database
-    servers = database.client.topology_description.server_descriptions()
     return codec.to_text(
         {
-            "servers": sorted(f"{host}:{port}" for host, port in servers),
+            "servers": _servers(database.client.topology_description),
             "database": database.name,
             "collection": collection.name,
             "bson": b64encode(bson.encode(body, codec_options=collection.codec_options)).decode(),
         }
     )
+
+
+_known_servers: Final[WeakKeyDictionary[Any, list[str]]] = WeakKeyDictionary()
+
+
+def _servers(described: Any) -> list[str]:
+    """The addresses in what a client knows of its servers, which is replaced when it changes."""
+    found = _known_servers.get(described)
+    if found is None:
+        servers = described.server_descriptions()
+        found = _known_servers[described] = sorted(f"{host}:{port}" for host, port in servers)
+    return found
 
 
 def _conceals(policy: Policy, path: list[str], values: Iterable[Any]) -> bool:

@@ -12,18 +12,21 @@ from lifecycle.mappers.mongoengine.load_hooks import LoadHooks
 from lifecycle.mappers.mongoengine.objects import joins
 from lifecycle.mappers.mongoengine.writing import Writing
 
-__all__ = ["Keep", "Watcher", "Watchers", "Wrapping"]
+__all__ = ["Loading", "Watcher", "Watchers", "Wrapping"]
 
 
-class Keep(NamedTuple):
-    """What to keep of how a document of some class was loaded.
+class Loading(NamedTuple):
+    """What a load of a document of some class takes besides.
 
-    Its SON, ``as_copy`` where the document hands out parts of it, to be changed in place; and with
-    whom, if they are ``joined``.
+    Its SON is kept, ``as_copy`` where the document hands out parts of it, to be changed in place;
+    and with whom it was loaded, if they are ``joined``. ``hooks`` are run, mostly none. A ``plain``
+    one keeps its SON and no more.
     """
 
     as_copy: bool
     joined: bool
+    hooks: tuple[LoadHooks, ...]
+    plain: bool
 
 
 class Watcher(Protocol):
@@ -67,15 +70,13 @@ class Watchers:
     def __init__(self) -> None:
         self.all: tuple[Watcher, ...] = ()
         self._by_class: dict[type, tuple[Watcher, ...]] = {}
-        self.keeping = _Keeping(self)
-        self.load_hooks = _LoadHooks(self)
+        self.loading = _Loadings(self)
 
     def become(self, watchers: tuple[Watcher, ...]) -> None:
         """Replace who watches, or ask them again which classes they watch."""
         self.all = watchers
         self._by_class = {}
-        self.keeping = _Keeping(self)
-        self.load_hooks = _LoadHooks(self)
+        self.loading = _Loadings(self)
 
     def of(self, cls: type) -> tuple[Watcher, ...]:
         """Who watches a class."""
@@ -91,33 +92,24 @@ class Watchers:
         return [part for part in parts if part is not None]
 
 
-class _Keeping(dict[Any, Keep | None]):
-    """How to keep the SON each class of documents is loaded from; looked up at every load."""
+class _Loadings(dict[Any, Loading | None]):
+    """What loads of each class of documents take, ``None`` for nothing; asked at every load."""
 
     def __init__(self, watchers: Watchers) -> None:
         super().__init__()
         self._watchers = watchers
 
-    def __missing__(self, cls: Any) -> Keep | None:
-        keep = self[cls] = self._keep(cls) if self._watchers.of(cls) else None
-        return keep
+    def __missing__(self, cls: Any) -> Loading | None:
+        watching = self._watchers.of(cls)
+        loading = self[cls] = self._loading(cls, watching) if watching else None
+        return loading
 
-    def _keep(self, cls: Any) -> Keep:
-        apart = all(map(keeps_its_son_apart, cls._fields.values()))
-        return Keep(as_copy=not apart, joined=joins(cls))
-
-
-class _LoadHooks(dict[Any, tuple[LoadHooks, ...]]):
-    """What to run when documents of a class are loaded, mostly nothing; asked at every load."""
-
-    def __init__(self, watchers: Watchers) -> None:
-        super().__init__()
-        self._watchers = watchers
-
-    def __missing__(self, cls: Any) -> tuple[LoadHooks, ...]:
-        found = (watcher.load_hooks(cls) for watcher in self._watchers.of(cls))
-        hooks = self[cls] = tuple(one for one in found if one is not None)
-        return hooks
+    def _loading(self, cls: Any, watching: tuple[Watcher, ...]) -> Loading:
+        as_copy = not all(map(keeps_its_son_apart, cls._fields.values()))
+        joined = joins(cls)
+        found = (watcher.load_hooks(cls) for watcher in watching)
+        hooks = tuple(one for one in found if one is not None)
+        return Loading(as_copy, joined, hooks, not (as_copy or joined or hooks))
 
 
 Wrapping: TypeAlias = Callable[[Watchers, Callable[..., Any]], Callable[..., Any]]

@@ -129,7 +129,11 @@ class Writing:
     def _written(self, one: Sent) -> Written:
         model = self._model
         for sent, written in self._intended:
-            if (sent.operation, sent.id, sent.changes) == (one.operation, one.id, one.changes):
+            if sent is one or (sent.operation, sent.id, sent.changes) == (
+                one.operation,
+                one.id,
+                one.changes,
+            ):
                 return written
         key = model.stored_key(one.id)
         label, error = self._label
