@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class Seen:
     def __init__(self, era: object) -> None:
         self.sent: list[Sent] = []
         self.announce: Announce | None = None  # never called: it hears of them afterwards
+        self.written: Callable[[], None] | None = None  # nor this: others record them
         self.pairs: list[Pair] = []
         self._era = era
 

@@ -75,11 +75,15 @@ class _Foreseen(NamedTuple):
 
 
 class Sending:
-    """Listens to the collection while one document is saved or deleted."""
+    """Listens to the collection while one document is saved or deleted.
+
+    ``announce`` is called before each write, ``written`` when what it did has been taken down.
+    """
 
     def __init__(self, document: Any, era: object, *, strict: bool = False) -> None:
         self.sent: list[Sent] = []
         self.announce: Announce | None = None
+        self.written: Callable[[], None] | None = None
         self._document = document
         self._era = era
         self._strict = strict
@@ -114,6 +118,8 @@ class Sending:
         else:
             result = getattr(collection, name)(*args, **kwargs)
         understand(self, collection, result, *args, **kwargs)
+        if self.written is not None:
+            self.written()
         return result
 
     # --- what they are about to do ---

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,7 @@ class Listening(Protocol):
 
     sent: list[Sent]
     announce: Announce | None
+    written: Callable[[], None] | None
 
 
 class Writing:
@@ -53,6 +55,8 @@ class Writing:
         self.records = True
         self._writer: Writer | None = None
         self._intended: list[tuple[Sent, Written]] = []
+        self._told = 0
+        self._failure: Exception | None = None
         self._label: tuple[str | None, str | None] = (None, None)
         if operation is Operation.DELETE:  # afterwards it may be too late to ask
             self._label = self._labelled(model.key_of(document) or "")
@@ -98,17 +102,20 @@ class Writing:
             ) from error
         self._intended.append((sent, written))
 
-    def record(self, sent: Sequence[Sent], error: BaseException | None = None) -> None:
-        """Record what was written; ``error`` is what the write raised.
+    def record(self, sent: Sequence[Sent]) -> None:
+        """Record what has been written since this was last called.
 
-        Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
+        What goes wrong `close` raises, once mongoengine has ended the save too: for it is written.
         """
-        if self._writer is not None and not sent:
-            if not leaves_doubt(error):
-                self._writer.withdraw()
+        new, self._told = sent[self._told :], len(sent)
+        if not new or not self._recorded:
             return
-        if not sent or not self._recorded:
-            return
+        try:
+            self._record(new)
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _record(self, sent: Sequence[Sent]) -> None:
         writer = self._writer or self._services.recorder.open()
         try:
             writer.write([self._written(one) for one in sent])
@@ -126,6 +133,17 @@ class Writing:
                 f"recorded: {error}. {left}"
             ) from error
 
+    def close(self, sent: Sequence[Sent], error: BaseException | None = None) -> None:
+        """The write is over; ``error`` is what it raised.
+
+        Raises ``RecordingError``, or ``StoreError``, saying that the document has been written.
+        """
+        self.record(sent)
+        if self._writer is not None and not sent and not leaves_doubt(error):
+            self._writer.withdraw()
+        if self._failure is not None:
+            raise self._failure
+
     def _written(self, one: Sent) -> Written:
         model = self._model
         for sent, written in self._intended:
@@ -138,7 +156,8 @@ class Writing:
         key = model.stored_key(one.id)
         label, error = self._label
         if one.operation is not Operation.DELETE:
-            label, error = self._labelled(key)
+            with _identified(self._document, one.id):
+                label, error = self._labelled(key)
         return Written(
             entity=model.entity,
             key=key,
@@ -185,14 +204,16 @@ def _recorded(writings: Sequence[Writing], listening: Listening, write: Callable
     intending = [writing for writing in writings if writing.intends]
     if intending:
         listening.announce = partial(_intend, intending)
+    # At once: what hooks and signals write after it has to come after it in the log, too.
+    listening.written = partial(_record, writings, listening.sent)
     try:
         result = write()
         for writing in writings:
             writing.hooking.tell(listening.sent)
     except BaseException as error:
-        _record(writings, listening.sent, error)
+        _close(writings, listening.sent, error)
         raise
-    _record(writings, listening.sent, None)
+    _close(writings, listening.sent, None)
     return result
 
 
@@ -201,13 +222,32 @@ def _intend(writings: Sequence[Writing], sent: Sent, collection: Any) -> None:
         writing.intend(sent, collection)
 
 
-def _record(writings: Sequence[Writing], sent: Sequence[Sent], error: BaseException | None) -> None:
-    """Record it with each Lifecycle, also when another one's store fails."""
+def _record(writings: Sequence[Writing], sent: Sequence[Sent]) -> None:
+    for writing in writings:
+        writing.record(sent)
+
+
+def _close(writings: Sequence[Writing], sent: Sequence[Sent], error: BaseException | None) -> None:
+    """End it with each Lifecycle, also when another one's store fails."""
     if writings:
         try:
-            writings[0].record(sent, error)
+            writings[0].close(sent, error)
         finally:
-            _record(writings[1:], sent, error)
+            _close(writings[1:], sent, error)
+
+
+@contextmanager
+def _identified(document: Any, id: Any) -> Iterator[None]:
+    """Let a document have the key it is inserted with, which mongoengine gives it afterwards."""
+    name, data = document._meta["id_field"], document._data
+    if data.get(name) is not None:
+        yield
+        return
+    data[name] = document._fields[name].to_python(id)
+    try:
+        yield
+    finally:
+        data[name] = None
 
 
 def afterwards(writings: Sequence[Writing], sent: Sequence[Sent], *, failed: bool) -> None:
