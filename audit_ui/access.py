@@ -8,6 +8,7 @@ from inspect import isawaitable, signature
 from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeAlias
 
+from anyio import from_thread
 from starlette.concurrency import run_in_threadpool
 
 from lifecycle.errors import ConfigurationError
@@ -105,14 +106,32 @@ class Gate:
         if self.access is None:
             return True
         answer = await run_in_threadpool(self.access, user, action, subject)
-        if isawaitable(answer):
-            answer = await answer
-        if not isinstance(answer, bool):
-            raise ConfigurationError(
-                f"access answered {action!r} on {subject!r} with {answer!r}, "
-                "so the page was refused; it must return True or False"
-            )
-        return answer
+        return _checked(await answer if isawaitable(answer) else answer, action, subject)
+
+    def admits_here(self, user: Any, action: str, subject: Subject) -> bool:
+        """The same in a worker thread, without a way to the event loop and back for each question.
+
+        Only what a callback has to wait for is awaited there.
+        """
+        if self.access is None:
+            return True
+        answer = self.access(user, action, subject)
+        return _checked(
+            from_thread.run(_awaited, answer) if isawaitable(answer) else answer, action, subject
+        )
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
+
+
+def _checked(answer: Any, action: str, subject: Subject) -> bool:
+    if not isinstance(answer, bool):
+        raise ConfigurationError(
+            f"access answered {action!r} on {subject!r} with {answer!r}, "
+            "so the page was refused; it must return True or False"
+        )
+    return answer
 
 
 _FORWARDED = frozenset(

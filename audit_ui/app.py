@@ -18,7 +18,7 @@ from audit_ui.languages import Spoken
 from audit_ui.mount import BelowMount
 from audit_ui.origins import checked_origins
 from audit_ui.reader import actor_of
-from audit_ui.referring import Models
+from audit_ui.referring import MOST, Models
 from audit_ui.restoring import Restorer
 from audit_ui.routes import Pages
 from audit_ui.search import parse
@@ -112,6 +112,7 @@ def create_app(
         trusted_origins=checked_origins(trusted_origins),
         ledger=getattr(limited, "ledger", None),
         models=_models(lifecycle),
+        names_at_once=getattr(store, "glimpses_at_once", MOST),
     )
     app = Starlette(
         routes=Pages(site, gate, Viewings() if record_views else None).routes(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from anyio import from_thread
-
 from audit_ui.access import Gate, Subject
 
 __all__ = ["Reader", "actor_of"]
@@ -42,9 +40,7 @@ class Reader:
 
     def may(self, action: str, subject: Subject) -> bool:
         """Whether the host lets them."""
-        return self._gate.access is None or from_thread.run(
-            self._gate.admits, self.user, action, subject
-        )
+        return self._gate.admits_here(self.user, action, subject)
 
     def sees(self, entity: str, field: str) -> bool:
         """Whether they may see a field's values; the host is asked once for each field."""

@@ -30,7 +30,7 @@ __all__ = [
     "version_of",
 ]
 
-LOOKED_AT: Final = (200, 2_000)
+LOOKED_AT: Final = (200, 1_000)
 """How many records each question of a search looks at."""
 
 DEEP: Final = 500
@@ -45,12 +45,14 @@ class Slice:
     """Some records in page order, and where the pages before and after it begin.
 
     ``stopped`` is the last record looked at where a search was ended before its page was full.
+    ``calls`` is how many questions it may have taken.
     """
 
     records: tuple[Record, ...]
     newer: Position | None
     older: Position | None
     stopped: Record | None = None
+    calls: int = 1
 
 
 def newest_first(store: AuditStore, query: Query, cursor: Cursor, limit: int) -> Slice:
@@ -74,11 +76,15 @@ def searched(
     its records are; the next page goes on from there.
     """
     if sieve is None:
-        return newest_first(store, query, cursor, limit)
+        return replace(newest_first(store, query, cursor, limit), calls=_calls(query))
     forward = cursor.newer_than is not None
     after, found, last = cursor.newer_than if forward else cursor.older_than, list[Record](), None
+    calls = 0
     for size in LOOKED_AT:
-        page = store.page(query, after=after, limit=size, newest_first=not forward)
+        page, calls = (
+            store.page(query, after=after, limit=size, newest_first=not forward),
+            calls + 1,
+        )
         for last in page:
             if sieve(last):
                 found.append(last)
@@ -92,9 +98,14 @@ def searched(
     stopped = None if after is None or len(found) == limit else last
     if forward:
         older = found[0].position if found else _just_after(cursor.newer_than)
-        return Slice(tuple(found[::-1]), after, older, stopped)
+        return Slice(tuple(found[::-1]), after, older, stopped, calls)
     newer = found[0].position if found and cursor else None
-    return Slice(tuple(found), newer, after, stopped)
+    return Slice(tuple(found), newer, after, stopped, calls)
+
+
+def _calls(query: Query) -> int:
+    """A store may look near the newest records first for those of a time."""
+    return 1 if query.since is None and query.until is None else 2
 
 
 def _just_after(position: Position | None) -> Position | None:

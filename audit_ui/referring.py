@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MOST: Final = 20
-"""How many objects are named on one page."""
+"""How many objects are named on one page of a store that does not look up many at once."""
 
 _LAST_N: Final = 2**31 - 1
 

@@ -21,6 +21,7 @@ from audit_ui.access import Subject
 from audit_ui.activity import Activity
 from audit_ui.assets import ASSETS
 from audit_ui.briefs import Brief, brief
+from audit_ui.choices import Entities
 from audit_ui.filters import PRESETS, VERBS, Filters
 from audit_ui.languages import current, gettext, ngettext, number, told
 from audit_ui.links import JSON, Links
@@ -133,6 +134,7 @@ class Site:
     coverage: Callable[[], Coverage] | None = None
     views: Mapping[str, Filters] = field(default_factory=dict)
     activity: Activity = field(default_factory=Activity)
+    entities: Entities = field(default_factory=Entities)
     now: Callable[[], datetime] = _utc_now
     templates: Environment = field(default_factory=_environment)
     actor: Callable[[Any], str | None] = actor_of
@@ -140,6 +142,8 @@ class Site:
     trusted_origins: frozenset[str] = frozenset()
     ledger: Ledger | None = None
     models: Models | None = None
+    names_at_once: int = MOST
+    """How many objects are named on one page."""
     briefs: dict[Position, Brief] | None = None
     """Those of one request, so that each is made once; ``None`` for pages of a store alone."""
 
@@ -190,7 +194,7 @@ class Site:
             for one in dict.fromkeys(chain.from_iterable(found))
             if reader.may("view", Subject(page="object", entity=one.entity, key=one.key))
         )
-        return list(islice(seen, MOST))
+        return list(islice(seen, self.names_at_once))
 
     def brief_targets(self, request: Request, records: Iterable[Record]) -> list[Target]:
         """What the values of records refer to, as lists of changes show them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -22,6 +22,8 @@ from lifecycle.audit.records import Record, Revision
 __all__ = ["Group", "atom_feed", "feed_page", "grouped"]
 
 LIMIT = 50
+CALLS = 3
+"""How many questions a page may ask; without the last one nothing is named beside its key."""
 COUNTED = 10_000
 """How far changes are counted, and only when asked."""
 
@@ -83,11 +85,14 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
     slice = searched(site.store, query, sieve, cursor, LIMIT)
     own = kept(request.cookies)
     is_empty = not slice.records and not cursor and not filters
-    count = None
+    count, calls = None, slice.calls
     if params.get("count") == "1" and sieve is None:
-        count = site.store.count_at_most(query, COUNTED + 1)
-    # A sieve may take two questions, a count takes one, and the entities another.
-    targets = site.brief_targets(request, slice.records) if sieve is None and count is None else []
+        count, calls = site.store.count_at_most(query, COUNTED + 1), calls + 1
+    entities: Sequence[str] = ()
+    if not is_empty and not site.is_json(request):
+        calls += not site.entities.fresh(site.now())
+        entities = site.entities.names(site.store, site.now())
+    targets = site.brief_targets(request, slice.records) if calls < CALLS else []
     return site.render(
         request,
         "empty.html" if is_empty else "feed.html",
@@ -108,7 +113,7 @@ def feed_page(site: Site, request: Request, entity: str = "") -> Response:
         count=count,
         counted=COUNTED,
         countable=sieve is None,
-        entities=[] if is_empty or site.is_json(request) else site.store.entities(),
+        entities=entities,
         groups=grouped(slice.records),
         slice=slice,
         paged=bool(cursor),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from itertools import combinations
+from itertools import combinations, product
 from threading import Barrier
 from time import monotonic, sleep
 from typing import Any, Final
@@ -593,6 +593,25 @@ class AuditStoreContract:
         assert found[0] is not None
         assert (found[0].id, found[0].label) == (second[0].id, None)
         assert store.glimpses([]) == []
+
+    def test_glimpses_of_many_objects_are_those_of_each(self, store: AuditStore) -> None:
+        """By any text of a key, up to any revision, under the key before and the one after."""
+        keys = [text for text in TEXTS if 0 < len(text) < 200]
+        entities = ["shop.Order", "shop.order", "日 'x'"]
+        ends: list[Position | None] = [None]
+        for number, (entity, key) in enumerate(product(entities, keys)):
+            moved = {"key": f"{key}/moved", "former_key": key} if number % 3 else {"key": key}
+            both = {"entity": entity, "key": key, "label": f"{number}"}
+            stored = append(store, a_revision(), both, both, {"entity": entity, **moved})
+            ends.append(Position(stored[0].position.seq, 2**31 - 1))
+        asked = [
+            Asked(Query(entity=entity, key=key, upto=end))
+            for entity, key, end in product(entities, (*keys, "1/moved", "none"), ends[::25])
+        ]
+        found = store.glimpses(asked)
+        pages = [store.page(one.query, limit=1) for one in asked]
+        assert found == [Glimpse.of(one.records[0]) if one.records else None for one in pages]
+        assert len(list(filter(None, found))) > 100
 
 
 def _fed(

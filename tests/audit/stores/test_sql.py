@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 from lifecycle.audit.records import Position, Record
-from lifecycle.audit.store import Query
+from lifecycle.audit.store import Asked, Query
 from lifecycle.audit.stores.sql import SqlStore, audit_tables
 from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.errors import ConfigurationError, QuestionTooSlow, StoreUnreachable, TablesMissing
@@ -158,6 +158,43 @@ def test_a_page_is_one_statement(sqlite_store: SqlStore) -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_many_objects_are_looked_up_by_the_statement_of_a_few(
+    request: pytest.FixtureRequest, dialect: str
+) -> None:
+    """So nothing is built, sent or planned for each; and it goes by the indexes of keys."""
+    engine = request.getfixturevalue(f"{dialect}_engine")
+    store = SqlStore(engine)
+    store.create_tables()
+    said = set()
+    for count in (1, 2, 300):
+        end = Position(10, 2**31 - 1)
+        asked = [Asked(Query(entity="shop.Order", key=f"{n}", upto=end)) for n in range(count)]
+        with statements(engine) as seen:
+            assert store.glimpses(asked) == [None] * count
+        said.update(one for one in seen if "lifecycle_change" in one)
+    assert len(said) == 1
+
+    with engine.begin() as connection:
+        for number in range(400):
+            revision = store.insert_revision(connection, a_revision())
+            keys = [{"key": f"{number}-{n}", "former_key": f"{n}"} for n in range(9)]
+            made = [a_record(revision, n, **fields) for n, fields in enumerate(keys)]
+            store.insert_records(connection, revision, made)
+    explain = "EXPLAIN QUERY PLAN" if dialect == "sqlite" else "EXPLAIN"
+    statement = store._statements.glimpses(asked)
+    compiled = str(statement.compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+        if dialect == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # the tables are small here
+        plan = "\n".join(map(str, connection.exec_driver_sql(f"{explain} {compiled}")))
+    assert plan.count("ix_lifecycle_change_key") >= 2, plan
+    assert plan.count("ix_lifecycle_change_former_key") >= 2, plan
+    assert "Seq Scan" not in plan, plan
+    assert "SCAN lifecycle" not in plan, plan
+
+
 WINDOWS = {
     "open": (None, None),
     "the last hours": (51, None),
@@ -206,6 +243,10 @@ def test_the_records_of_a_time_are_one_statement_where_they_are_near(
     long_past = Query(since=NOON + timedelta(hours=5), until=NOON + timedelta(hours=9))
     with statements(sqlite_store.engine) as seen:
         assert len(sqlite_store.page(long_past, limit=10)) == 4
+    assert len(seen) == 1  # what is newest is not of it
+    lately = Query(since=NOON + timedelta(hours=5), operation=Operation.DELETE)
+    with statements(sqlite_store.engine) as seen:
+        assert len(sqlite_store.page(lately, limit=10)) == 0
     assert len(seen) == 2
     with sqlite_store.engine.connect() as connection:
         steps = [

@@ -33,6 +33,7 @@ from sqlalchemy import (
 
 from lifecycle.audit.records import Position
 from lifecycle.audit.store import Asked, Entry, Query
+from lifecycle.audit.stores.sql.newest import ASKED, Newest
 from lifecycle.audit.stores.sql.tables import BY_ENTITY, BY_FORMER_KEY, BY_KEY, MYSQL, AuditTables
 from lifecycle.changes import Operation
 
@@ -49,6 +50,7 @@ class Statements:
     def __init__(self, tables: AuditTables, dialect: str) -> None:
         self._revision, self._change = tables.revision, tables.change
         self._is_mysql = dialect in MYSQL
+        self._newest = Newest(tables, dialect)
 
     def page(
         self, query: Query, after: Position | None, limit: int, newest_first: bool
@@ -73,9 +75,11 @@ class Statements:
     ) -> Select[Any] | None:
         """What of a page is among the nearest records; if that is all of it, it is the page.
 
-        ``None`` where no time is asked for, or something else finds the records anyway.
+        ``None`` where no time is asked for, where the page begins at a time and not at a record, or
+        where something else finds the records anyway.
         """
-        if not self._is_of_a_time(query):
+        edge = query.until if newest_first else query.since
+        if not self._is_of_a_time(query) or (after is None and edge is not None):
             return None
         nearest = replace(query, operation=None, since=None, until=None)
         found = self._found(nearest, [], after, _NEAR * limit, newest_first).subquery()
@@ -151,18 +155,29 @@ class Statements:
         """The same of several queries, as the columns of one row."""
         return select(*(self.count(query, limit).scalar_subquery() for query in queries))
 
+    @property
+    def glimpses_at_once(self) -> int:
+        """How many objects `glimpses` is good for: each is looked up, or has arms of its own."""
+        return 300 if self._newest.is_known else 20
+
     def glimpses(self, asked: Sequence[Asked]) -> Select[Any]:
         """The number of each that is asked for, with the first record of every arm of it."""
         change, revision = self._change.c, self._revision.c
         columns = [change.key, change.operation, change.label]
+        numbered = list(enumerate(asked))
+        newest = [one for one in numbered if self._newest.finds(one[1])]
         arms = [
             select(literal(number).label("number"), _first(arm, columns, one.newest_first))
-            for number, one in enumerate(asked)
+            for number, one in numbered
+            if not self._newest.finds(one)
             for arm in self._arms(*one)
         ]
+        if newest:
+            arms += self._newest.arms(columns)
         found = union_all(*arms).subquery()
         joined = found.join(self._revision, revision.seq == found.c.seq)
-        return select(found, revision.id, revision.at).select_from(joined)
+        statement = select(found, revision.id, revision.at).select_from(joined)
+        return statement.params({ASKED: self._newest.parameter(newest)}) if newest else statement
 
     def revision(self, id: UUID) -> Select[Any]:
         """The revision of that id."""

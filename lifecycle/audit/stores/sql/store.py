@@ -238,6 +238,11 @@ class SqlStore:
         found = records_of(rows[:limit])
         return Page(found, found[-1].position if len(rows) > limit else None)
 
+    @property
+    def glimpses_at_once(self) -> int:
+        """How many objects `glimpses` names in a few milliseconds."""
+        return self._statements.glimpses_at_once
+
     def glimpses(self, asked: Sequence[Asked]) -> list[Glimpse | None]:
         if not asked:
             return []
