@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from audit_ui.places import Cursor, place_text
 from audit_ui.reading import lineage, newest_first
 from audit_ui.site import Site
 from lifecycle.audit.fields import FieldValue, field_values
-from lifecycle.audit.records import Record
+from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
 from lifecycle.changes import Change, Operation, split_path
 from lifecycle.codec import encode
@@ -25,38 +26,34 @@ __all__ = ["field_page"]
 
 RECORDS = 200
 STATEMENTS = 100
+SHOWN = 100
+"""How many values a page shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The values on a page, newest first, and the records they were told from, oldest first.
+
+    ``last`` is where the next page begins, under ``key``; ``None`` when there is nothing older.
+    ``calls`` is how many questions are left.
+    """
+
+    values: list[FieldValue]
+    records: list[Record]
+    newest: Record
+    newer: Position | None
+    last: Position | None
+    key: str
+    calls: int
 
 
 def field_page(site: Site, request: Request, entity: str, key: str, field: str) -> Response:
-    """The values of one field, newest first, from as many records as two questions give."""
-    query = Query(entity=entity, key=key)
-    cursor = Cursor.of(request.query_params)
-    known = newest_first(site.store, query, cursor, RECORDS)
-    if not known.records:
-        raise Mistake(
-            404,
-            _("Nothing is recorded for %(entity)s %(key)s", entity=entity, key=repr(key)),
-            _("Check the key as it is written here; its records may also have been pruned."),
-        )
-    line = lineage(site.store, query, known, known.records[0].position, 1)
-    records = _with_statements(site, entity, line.records)
-    values = field_values(records, field)
-    if not values and not line.more and not cursor:
-        raise Mistake(
-            404,
-            _(
-                "No value of %(field)s is recorded for %(entity)s %(key)s",
-                field=repr(field),
-                entity=entity,
-                key=repr(key),
-            ),
-            _("Choose a field on the page of the object."),
-        )
-    last = line.records[-1]
+    """The values of one field, newest first, a hundred a page."""
+    told = _told(site, Query(entity=entity, key=key), field, Cursor.of(request.query_params))
     full = request.query_params.get("full") == "1"
-    told = [(one, _cell(site, entity, field, one, full=full)) for one in values]
-    leading_to = (side.target for _, side in told if side.target is not None)
-    targets = site.targets(request, leading_to) if line.calls else []
+    cells = [(one, _cell(site, entity, field, one, full=full)) for one in told.values]
+    leading_to = (side.target for _, side in cells if side.target is not None)
+    targets = site.targets(request, leading_to) if told.calls else []
     return site.render(
         request,
         "field.html",
@@ -64,33 +61,91 @@ def field_page(site: Site, request: Request, entity: str, key: str, field: str) 
             "entity": entity,
             "key": key,
             "field": field,
-            "values": [
-                {
-                    "value": encode(one.value),
-                    "since": one.since.isoformat(),
-                    "until": one.until and one.until.isoformat(),
-                    "actor": one.actor,
-                    "reason": one.record.reason,
-                    "record": one.record.id,
-                }
-                for one in values
-            ],
-            "older_than": place_text(last.position) if line.more else None,
+            "values": [_plain(one) for one in told.values],
+            "older_than": place_text(told.last),
         },
         entity=entity,
         key=key,
         field=field,
-        label=known.records[0].label,
-        values=told,
+        label=told.newest.label,
+        values=cells,
         names=site.names(targets),
-        before=_before(records, field, full),
-        may_undo=site.may_undo(request, known.records[0]),
+        before=None if told.last is not None else _before(told.records, field, full),
+        may_undo=site.may_undo(request, told.newest),
         whole=split_path(field)[0],
-        newer=known.newer,
-        more=line.more,
-        older_key=last.former_key if last.former_key is not None else last.key,
-        last=last.position,
+        newer=told.newer,
+        older_key=told.key,
+        last=told.last,
     )
+
+
+def _told(site: Site, query: Query, field: str, cursor: Cursor) -> _Told:
+    """From the records of one question, or of two where those hold too few values.
+
+    Raises `Mistake` for an object that is not recorded, and for a field that never had a value.
+    """
+    known = newest_first(site.store, query, cursor, RECORDS)
+    if not known.records:
+        raise _no_object(query)
+    statements = _statements(site, query, known.records[0].position)
+    newest, calls = known.records[0], 1
+    line = lineage(site.store, query, known, newest.position, 0)
+    records = _together(line.records, statements)
+    values = field_values(records, field)
+    if line.more and len(values) < SHOWN:
+        line = lineage(site.store, query, known, newest.position, calls)
+        calls = line.calls
+        records = _together(line.records, statements)
+        values = field_values(records, field)
+    if not values and not line.more and not cursor:
+        raise _no_value(query, field)
+    last, more = line.records[-1], line.more
+    if len(values) > SHOWN:
+        values, more = values[:SHOWN], True
+        came = values[-1].record.position
+        last = next(one for one in reversed(line.records) if one.position >= came)
+    return _Told(
+        values=values,
+        records=records,
+        newest=newest,
+        newer=known.newer,
+        last=last.position if more else None,
+        key=last.key if last.former_key is None else last.former_key,
+        calls=calls,
+    )
+
+
+def _no_object(query: Query) -> Mistake:
+    return Mistake(
+        404,
+        _("Nothing is recorded for %(entity)s %(key)s", entity=query.entity, key=repr(query.key)),
+        _("Check the key as it is written here; its records may also have been pruned."),
+    )
+
+
+def _no_value(query: Query, field: str) -> Mistake:
+    return Mistake(
+        404,
+        _(
+            "No value of %(field)s is recorded for %(entity)s %(key)s",
+            field=repr(field),
+            entity=query.entity,
+            key=repr(query.key),
+        ),
+        _("Choose a field on the page of the object."),
+    )
+
+
+def _plain(one: FieldValue) -> dict[str, Any]:
+    """A value as JSON holds it."""
+    return {
+        "value": encode(one.value),
+        "since": one.since.isoformat(),
+        "until": one.until and one.until.isoformat(),
+        "actor": one.actor,
+        "reason": one.record.reason,
+        "record": one.record.id,
+    }
 
 
 def _cell(site: Site, entity: str, field: str, one: FieldValue, *, full: bool) -> Side:
@@ -98,11 +153,15 @@ def _cell(site: Site, entity: str, field: str, one: FieldValue, *, full: bool) -
     return cell(one.value, path=tuple(split_path(field)), full=full, leading=leading)
 
 
-def _with_statements(site: Site, entity: str, records: Sequence[Record]) -> list[Record]:
-    """The records and those of statements over many rows in between, oldest first."""
-    statements = Query(entity=entity, key="", operation=Operation.BULK, upto=records[0].position)
-    page = site.store.page(statements, limit=STATEMENTS)
-    between = (record for record in page if record.position > records[-1].position)
+def _statements(site: Site, query: Query, upto: Position) -> Sequence[Record]:
+    """The last statements over many rows up to a place, newest first."""
+    bulk = Query(entity=query.entity, key="", operation=Operation.BULK, upto=upto)
+    return site.store.page(bulk, limit=STATEMENTS).records
+
+
+def _together(records: Sequence[Record], statements: Sequence[Record]) -> list[Record]:
+    """An object's records and those of statements in between, oldest first."""
+    between = (one for one in statements if one.position > records[-1].position)
     return sorted((*records, *between), key=lambda record: record.position)
 
 

@@ -309,6 +309,27 @@ def test_a_field_follows_its_object_over_its_keys_and_pages(
     assert "15 2026" in see(client, f"/{older[1]}")
 
 
+def test_a_field_of_many_values_is_paged(log: Log, browse: Browse) -> None:
+    """A hundred a page, each once, in order; records that do not touch it count for nothing."""
+    log.write(insert("shop.Order", "1", total=0, other=0))
+    for n in range(1, 251):
+        log.write(update("shop.Order", "1", total=(n - 1, n)))
+        log.write(update("shop.Order", "1", other=(n - 1, n)))
+    client, address = browse(log), "/o/shop.Order/1/f/total"
+    found: list[list[int]] = []
+    while address:
+        log.store.asked.clear()
+        page = client.get(address).text
+        assert len(log.store.asked) <= 3
+        assert "before that" not in page
+        found.append([int(one) for one in re.findall(r'"Value".*?>(\d+)<', page)])
+        older = re.search(r'href="\.\./\.\./\.\./\.\./([^"]+)" rel="next"', page)
+        address = f"/{older[1]}" if older else ""
+    assert [one for page in found for one in page] == list(range(250, -1, -1))
+    assert max(map(len, found)) == 100
+    assert client.get("/o/shop.Order/1/f/total.json").json()["older_than"]
+
+
 def test_a_field_nobody_recorded_is_not_found(shop: Log, browse: Browse) -> None:
     """An unknown field and an unknown object are told apart from an empty history."""
     client = browse(shop)
