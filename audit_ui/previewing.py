@@ -44,9 +44,7 @@ def drawn_up(
     ``may`` tells whether the reader may put back an object, by entity and key. Raises what
     `Restores` does.
     """
-    careful = bold = restorer.verbs.preview(**wish.asked())
-    if any(one.kind == "changed" for one in careful.conflicts):
-        bold = restorer.verbs.preview(**wish.asked(), force=True)
+    careful, bold = restorer.verbs.previews(**wish.asked())
     final = {(one.entity, one.key, one.field) for one in bold.conflicts}
     steps = {(step.entity, step.key): step for step in bold.steps}
     conflicts: dict[tuple[str, str], list[Obstacle]] = {}

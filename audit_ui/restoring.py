@@ -38,6 +38,12 @@ class Restores(Protocol):
         """What it would do, and what is in the way."""
         ...
 
+    def previews(
+        self, *, undo: Any = None, to: Any = None, undelete: Any = None
+    ) -> tuple[Preview, Preview]:
+        """The same as it stands, and with ``force``."""
+        ...
+
     def apply(self, preview: Preview) -> Restored:
         """Do what a preview shows."""
         ...

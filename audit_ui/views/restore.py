@@ -92,11 +92,11 @@ def undo_revision_page(site: Site, request: Request, form: Form | None, revision
     """Undo all that a revision changed, with the other revisions of its group."""
     restorer = _restorer(site)
     id = read_uuid(revision)
-    found = restorer.store.revision(id)
-    if found is None:
+    records = _all_of(restorer, Query(revision=id))
+    if not records and restorer.store.revision(id) is None:
         raise _not_there(_("This revision is not in the store"))
-    query = Query(revision=id) if found.group is None else Query(group=found.group)
-    records = restorer.store.page(query, limit=MOST + 1, newest_first=False).records
+    if records and records[0].revision.group is not None:
+        records = _all_of(restorer, Query(group=records[0].revision.group))
     if len(records) > MOST:
         raise Mistake(
             409,
@@ -151,6 +151,10 @@ def _restorer(site: Site) -> Restorer:
             ),
         )
     return site.restorer
+
+
+def _all_of(restorer: Restorer, query: Query) -> tuple[Record, ...]:
+    return restorer.store.page(query, limit=MOST + 1, newest_first=False).records
 
 
 def _records(restorer: Restorer, query: Query, n: int) -> Record:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,7 @@ from lifecycle.audit.names import Names, instead_of, literal_key
 from lifecycle.audit.netting import Net, netted
 from lifecycle.audit.records import Position, Record, Revision
 from lifecycle.audit.replaying import Replay, State
-from lifecycle.audit.store import AuditStore, Entry, Page, Query
+from lifecycle.audit.store import Asked, AuditStore, Entry, Page, Query
 from lifecycle.audit.times import When, position_at, revision_id, revision_of
 from lifecycle.audit.tracing import entries_of, pages, records_of, statements, whole_history
 from lifecycle.changes import ChangeSet, Operation, diff
@@ -24,6 +24,7 @@ from lifecycle.markers import ABSENT, UNKNOWN, is_hidden
 
 __all__ = ["FieldValue", "History", "Names", "State", "When", "literal_key"]
 
+_LOOKUPS: Final = 4  # questions at most for the newest records of some objects
 _LOOKED_AT: Final = 2_000  # records read at most for one page of those that touch a field
 
 
@@ -104,6 +105,24 @@ class History:
         )
         records = self._known(model, pages(self._store(), query, newest_first=newest_first))
         return (one for one in records if _touches(one, field))
+
+    def newest(self, objects: Collection[tuple[str, str]]) -> dict[tuple[str, str], Position]:
+        """Where the newest record of each object stands, by entity and key.
+
+        Empty where the store does not look up so many in a few questions.
+        """
+        store, asked = self._store(), dict.fromkeys(objects)
+        size = getattr(store, "glimpses_at_once", 0)
+        if len(asked) > _LOOKUPS * size:
+            return {}
+        found: dict[tuple[str, str], Position] = {}
+        wanted = iter(asked)
+        while some := list(islice(wanted, size)):
+            queries = [Asked(Query(entity=entity, key=key)) for entity, key in some]
+            for subject, one in zip(some, store.glimpses(queries), strict=True):
+                if one is not None:
+                    found[subject] = Position(one.seq, one.n)
+        return found
 
     def page(
         self,

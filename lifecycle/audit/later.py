@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from lifecycle.audit.history import History
@@ -19,12 +19,16 @@ _FIRST: Final = Position(-1, 0)
 
 
 class Later:
-    """What became of objects after some records; an object's are read once for all its fields."""
+    """What became of objects after some records; a key's are read once, however often asked for.
 
-    def __init__(self, history: History) -> None:
+    Of the ``objects``, given by entity and key, it is found out together which have newer records.
+    """
+
+    def __init__(self, history: History, objects: Collection[tuple[str, str]] = ()) -> None:
         self._history: Final = history
         self._read: Final[dict[tuple[str, str], tuple[list[Record], Iterator[Record]]]] = {}
         self._recent: Final[dict[str, _Recent]] = {}
+        self._newest: Final = history.newest(objects) if len(objects) > 1 else {}
 
     def since(self, entity: str, key: str, record: Record | None, path: str | None) -> str:
         """Who last changed an object, or a field of it: ``", by ann at …"``."""
@@ -85,37 +89,54 @@ class Later:
         self, entity: str, key: str, before: Position | None, after: Position
     ) -> Iterator[Record]:
         """The records of a key between two positions, newest first."""
-        recent = self._recent.setdefault(entity, _Recent(self._history.find(entity)))
-        known = recent.under(key, after)
-        for later in self._pages(entity, key, before) if known is None else known:
+        newest = self._newest.get((entity, key))
+        if newest is not None and newest <= after:
+            return
+        for later in self._known(entity, key, after):
             if later.position <= after:
                 return
             if before is None or later.position < before:
                 yield later
 
-    def _pages(self, entity: str, key: str, before: Position | None) -> Iterator[Record]:
+    def _after(self, entity: str, key: str, record: Record | None) -> Iterator[Record]:
+        """An object's records after one of them, newest first, over the keys it had."""
+        after = _FIRST if record is None else record.position
+        before: Position | None = None
+        while True:
+            for later in self._under(entity, key, before, after):
+                yield later
+                if later.key == key and later.former_key not in (None, key):
+                    key, before = later.former_key, later.position
+                    break
+            else:
+                return
+
+    def _known(self, entity: str, key: str, after: Position) -> Iterable[Record]:
+        """The records of a key, newest first, at least back to a position."""
+        if (entity, key) not in self._read:
+            recent = self._recent.setdefault(entity, _Recent(self._history.find(entity)))
+            together = recent.under(key, after)
+            if together is not None:
+                return together
+            self._read[entity, key] = ([], self._pages(entity, key))
+        return self._singly(entity, key)
+
+    def _singly(self, entity: str, key: str) -> Iterator[Record]:
+        """Read as far as they are wanted, and no part twice."""
+        known, rest = self._read[entity, key]
+        yield from list(known)
+        for record in rest:
+            known.append(record)
+            yield record
+
+    def _pages(self, entity: str, key: str) -> Iterator[Record]:
+        before: Position | None = None
         while True:
             page = self._history.page(entity, key, after=before)
             yield from page
             if page.next is None:
                 return
             before = page.next
-
-    def _after(self, entity: str, key: str, record: Record | None) -> Iterator[Record]:
-        """An object's records after one of them, newest first."""
-        for later in self._records(entity, key):
-            if record is not None and later.position <= record.position:
-                return
-            yield later
-
-    def _records(self, entity: str, key: str) -> Iterator[Record]:
-        if (entity, key) not in self._read:
-            self._read[entity, key] = ([], self._history.of(entity, key))
-        known, rest = self._read[entity, key]
-        yield from known
-        for record in rest:
-            known.append(record)
-            yield record
 
 
 class _Recent:

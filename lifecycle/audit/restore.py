@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from lifecycle.audit.history import History
@@ -78,6 +78,14 @@ class Restored:
 
     def __bool__(self) -> bool:
         return self.group is not None
+
+
+class _Wanted(NamedTuple):
+    """A verb, the records it is about, and what is to become of their objects."""
+
+    verb: Verb
+    records: Sequence[Record]
+    goals: Sequence[Goal]
 
 
 Undoable: TypeAlias = "Record | Revision | Restored | UUID | str | Iterable[Record]"
@@ -154,22 +162,24 @@ class Restore:
         named is in neither the records nor the models; and ``TypeError`` unless exactly one of the
         verbs is given.
         """
-        if sum(verb is not None for verb in (undo, to, undelete)) != 1:
-            raise TypeError("preview() takes exactly one of undo=, to= and undelete=")
-        chosen = _chosen(fields)
-        if undo is not None:
-            records = self._records(undo)
-            self._refuse_unknown(fields, records)
-            goals = [Goal.undoing(net) for net in reversed(netted(records))]
-            return self._preview("undo", records, goals, chosen, force, session)
-        if to is not None:
-            version = self._version(to)
-            self._refuse_unknown(fields, [to], version.state or ())
-            return self._preview("to", [to], [version], chosen, force, session)
-        assert undelete is not None
-        record = self._deletion(*undelete)
-        goals = [Goal.undoing(net) for net in netted([record])]
-        return self._preview("undelete", [record], goals, chosen, force, session)
+        wanted = self._wanted(undo, to, undelete, fields)
+        return self._previews(wanted, _chosen(fields), (force,), session)[0]
+
+    def previews(
+        self,
+        *,
+        undo: Undoable | None = None,
+        to: Record | None = None,
+        undelete: tuple[type | str, Any] | None = None,
+        session: Any = None,
+    ) -> tuple[Preview, Preview]:
+        """What one of the verbs would do now without ``force``, and what with it.
+
+        As two of `preview`, of one reading of the log. Raises as that does.
+        """
+        wanted = self._wanted(undo, to, undelete, None)
+        careful, forced = self._previews(wanted, _chosen(None), (False, True), session)
+        return careful, forced
 
     def apply(self, preview: Preview, *, session: Any = None) -> Restored:
         """Do what a preview shows, or say that there is nothing to do.
@@ -263,26 +273,46 @@ class Restore:
 
     # --- working it out ---
 
-    def _preview(
+    def _wanted(
         self,
-        verb: Verb,
-        records: Sequence[Record],
-        goals: Sequence[Goal],
-        chosen: Chosen,
-        force: bool,
-        session: Any,
-    ) -> Preview:
+        undo: Undoable | None,
+        to: Record | None,
+        undelete: tuple[type | str, Any] | None,
+        fields: Fields,
+    ) -> _Wanted:
+        if sum(verb is not None for verb in (undo, to, undelete)) != 1:
+            raise TypeError("a preview takes exactly one of undo=, to= and undelete=")
+        if undo is not None:
+            records = self._records(undo)
+            self._refuse_unknown(fields, records)
+            return _Wanted("undo", records, [Goal.undoing(net) for net in netted(records)][::-1])
+        if to is not None:
+            version = self._version(to)
+            self._refuse_unknown(fields, [to], version.state or ())
+            return _Wanted("to", [to], [version])
+        assert undelete is not None
+        record = self._deletion(*undelete)
+        return _Wanted("undelete", [record], [Goal.undoing(net) for net in netted([record])])
+
+    def _previews(
+        self, wanted: _Wanted, chosen: Chosen, forces: Sequence[bool], session: Any
+    ) -> list[Preview]:
+        verb, records, goals = wanted
+        later = Later(self._history, [(goal.entity, goal.key) for goal in goals])
         with self._sites(session) as sites:
-            planner = Planner(sites, Later(self._history), chosen, force)
-            steps = planner.plan(goals)
-        return Preview(
-            verb=verb,
-            steps=tuple(steps),
-            conflicts=tuple(planner.obstacles),
-            notes=(*_together(verb, records), *planner.notes),
-            reverts=_named(verb, records),
-            described=_described(verb, records),
-        )
+            planners = [Planner(sites, later, chosen, force) for force in forces]
+            steps = [planner.plan(goals) for planner in planners]
+        return [
+            Preview(
+                verb=verb,
+                steps=tuple(own),
+                conflicts=tuple(planner.obstacles),
+                notes=(*_together(verb, records), *planner.notes),
+                reverts=_named(verb, records),
+                described=_described(verb, records),
+            )
+            for planner, own in zip(planners, steps, strict=True)
+        ]
 
     @contextmanager
     def _acting(self, preview: Preview, group: UUID) -> Iterator[None]:

@@ -17,6 +17,7 @@ from lifecycle.audit.records import FORMAT
 from lifecycle.audit.stores.sql import SqlStore
 from lifecycle.audit.stores.sql.tables import BY_HORIZON
 from lifecycle.changes import ABSENT, Change, ChangeSet, Operation
+from tests.bench.shop import CUSTOMERS, ENTITIES, STATES
 
 __all__ = ["HOT", "ONE", "fill", "large_revision", "revision_id"]
 
@@ -29,24 +30,9 @@ ONE: Final = 4_321
 MANY: Final = 10_000
 """How many records the largest revision has, in a log that is large itself."""
 
-ENTITIES: Final = (
-    ("shop.Order",) * 4
-    + ("shop.Customer",) * 2
-    + tuple(
-        f"shop.{name}"
-        for name in (
-            "Invoice",
-            "Payment",
-            "Product",
-            "Price",
-            "Stock",
-            "Address",
-            "Note",
-            "Task",
-            "Tag",
-        )
-    )
-)
+BODIES: Final = 500
+"""How many changesets there are of each operation."""
+
 YEARS: Final = timedelta(days=730)
 
 
@@ -149,12 +135,12 @@ def _changes(records: int) -> Iterable[tuple[Any, ...]]:
             if luck > 0.93:
                 operation = Operation.DELETE if luck > 0.98 else Operation.INSERT
             chance = random.random()
-            key = HOT if chance < 0.002 else ONE if chance < 0.0021 else int(chance * 300_000)
+            key = HOT if chance < 0.002 else ONE if chance < 0.0021 else int(chance * CUSTOMERS)
             if seq <= 20:  # so that a small log has them too
                 entity, key = "shop.Order", HOT if seq % 2 else ONE
             if key in (HOT, ONE):
                 operation = Operation.UPDATE
-            body = bodies[operation][int(random.random() * 50)]
+            body = bodies[operation][int(random.random() * BODIES)]
             label = f"No. {key}"
             yield (seq, n, entity, key, None, operation.value, label, None, None, body, FORMAT)
         written += size
@@ -163,16 +149,16 @@ def _changes(records: int) -> Iterable[tuple[Any, ...]]:
 def _bodies(operation: Operation) -> list[str]:
     """Some changesets as the log holds them."""
     random = Random(operation.value)
-    states = ("draft", "confirmed", "paid", "packed", "shipped")
     out = []
-    for number in range(50):
+    for number in range(BODIES):
         pairs = {
-            "status": random.sample(states, 2),
+            "status": random.sample(list(STATES), 2),
+            "customer_id": [random.randint(1, CUSTOMERS - 1), random.randint(1, CUSTOMERS - 1)],
             "total": [random.randint(1, 10**6), random.randint(1, 10**6)],
             "note": [f"ring {number} times", f"ring {number + 1} times, at the back"],
             "city": ["Bern", "Basel"],
         }
-        kept = dict(list(pairs.items())[: random.randint(1, 4)])
+        kept = dict(list(pairs.items())[: random.randint(1, 5)])
         if operation is not Operation.UPDATE:
             kept = pairs
         changes = {

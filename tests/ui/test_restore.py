@@ -423,6 +423,7 @@ def test_what_changes_in_the_last_moment_is_not_overwritten(desk: Desk) -> None:
 
         class restore:
             preview = desk.lifecycle.restore.preview
+            previews = desk.lifecycle.restore.previews
 
             @staticmethod
             def apply(preview: Any) -> Any:
@@ -661,10 +662,13 @@ def test_the_log_is_asked_once_about_an_object_with_many_conflicts(
     record = desk.change(DeskBuyer, 1, name="Eve", nick="e", email="e@x")
     desk.change(DeskBuyer, 1, by="bob", name="M", nick="m", email="m@x")
     asked: list[Any] = []
-    of = desk.lifecycle.history.of
-    monkeypatch.setattr(
-        desk.lifecycle.history, "of", lambda *subject: asked.append(subject) or of(*subject)
-    )
+    asking = desk.lifecycle.history.page
+
+    def noting(*subject: Any, **rest: Any) -> Any:
+        asked.append(subject)
+        return asking(*subject, **rest)
+
+    monkeypatch.setattr(desk.lifecycle.history, "page", noting)
     page = read(pages(desk).get(f"/r/{record.id}/undo"))
     assert page.count("was changed again since, by bob") == 3
     assert asked == [("desk.Buyer", "1")]
