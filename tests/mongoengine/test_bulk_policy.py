@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -257,6 +258,30 @@ def test_an_update_of_many_has_a_record_for_each(records: Any, many: int, update
     assert {one.changes.new("size") for one in found} == (
         {-1} if "$set" in update else set(range(5000, 5000 + many))
     )
+
+
+def test_what_is_found_again_is_not_written_again(
+    records: Any, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a server whose index, in which it looks, the write has changed."""
+    find = asking.Asked.find
+
+    class FoundTwice:
+        def __init__(self, cursor: Any) -> None:
+            self._cursor = cursor
+
+        def batch_size(self, count: int) -> Any:
+            return nullcontext(again(list(self._cursor.batch_size(count))))
+
+    def again(found: list[Any]) -> Iterator[Any]:
+        yield from found[:CHUNK]
+        yield from found[5:]
+        yield from found
+
+    monkeypatch.setattr(asking.Asked, "find", lambda *args: FoundTwice(find(*args)))
+    assert raw().update_many({}, {"$inc": {"s": 1}}).modified_count == many
+    assert sorted(one["s"] for one in raw().find()) == list(range(1, many + 1))
+    assert sorted(one.changes.new("size") for one in records()) == list(range(1, many + 1))
 
 
 def test_a_delete_of_many_has_a_record_for_each(records: Any, many: int) -> None:

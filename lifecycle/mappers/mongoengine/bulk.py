@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from inspect import unwrap
 from typing import Any, Final
 
-from lifecycle.changes import Change, ChangeSet, Delta, Operation, join_path, same
+from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import (
     ForbiddenWrite,
     RecordingError,
@@ -20,6 +20,7 @@ from lifecycle.mappers.mongoengine.announcing import Announced, Portion, traces
 from lifecycle.mappers.mongoengine.asking import Pair, Son
 from lifecycle.mappers.mongoengine.documents import DocumentModel, DocumentModels
 from lifecycle.mappers.mongoengine.fields import logged
+from lifecycle.mappers.mongoengine.sending import changed
 from lifecycle.mappers.mongoengine.updates import assigned, text_of
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
@@ -88,7 +89,7 @@ class Part:
         wanted = (
             (pair, model, one)
             for pair in pairs
-            if (model := self._model_of(pair)) is not None and (one := self._written(pair))
+            if (model := self._model_of(pair)) is not None and (one := self._written(pair, model))
         )
         written, told = traces(wanted, collection)
         try:
@@ -110,7 +111,12 @@ class Part:
         portion = self._announced.next()
         written = portion.written  # as it was announced, so it need not be worked out again
         if pairs is not portion.pairs:
-            written = [one for pair in pairs if (one := self._written(pair)) is not None]
+            written = [
+                one
+                for pair in pairs
+                if (model := self._model_of(pair)) is not None
+                and (one := self._written(pair, model))
+            ]
         self._write(portion, written)
 
     def take_whole(self, collection: Any, name: str, given: Son, result: Any) -> None:
@@ -125,7 +131,7 @@ class Part:
             ROWS: Change(ABSENT, UNKNOWN if hit is None else hit),
         }
         for db_name, value in as_stored(assigned(update), collection).items():
-            field, path = _field(model, db_name)
+            field, path = model.told(db_name)
             changes[path] = Change(UNKNOWN, logged(field, value))
         told = ChangeSet(changes, Operation.BULK)
         whole = Written(model.entity, "", told, model.policy, cause=self._cause)
@@ -163,14 +169,11 @@ class Part:
         wants = self._services.recorder.wants
         return model if model is not None and wants(model.policy) else None
 
-    def _written(self, pair: Pair) -> Written | None:
+    def _written(self, pair: Pair, model: DocumentModel) -> Written | None:
         before, after = pair
         son = before if after is None else after
-        model = self._model_of(pair)
-        if model is None or son is None:
-            return None
         changes = changes_of(model, pair)
-        if changes is None:
+        if son is None or changes is None:
             return None
         return Written(
             model.entity,
@@ -263,11 +266,12 @@ def changes_of(model: DocumentModel, pair: Pair) -> ChangeSet | None:
     if after is None:
         return ChangeSet.of_state(state_of(model, before), Operation.DELETE)
     found: dict[str, Delta] = {}
-    for db_name in dict.fromkeys((*before, *after)):
-        old, new = before.get(db_name, ABSENT), after.get(db_name, ABSENT)
-        if old is UNKNOWN or new is UNKNOWN or not same(old, new):
-            field, path = _field(model, db_name)
-            found[path] = Change(logged(field, old), logged(field, new))
+    for db_name, change in changed(before, after).items():
+        field, path = model.told(db_name)
+        old, new = change.old, change.new
+        if isinstance(old, dict | list) or isinstance(new, dict | list):
+            change = Change(logged(field, old), logged(field, new))
+        found[path] = change
     return ChangeSet(found, Operation.UPDATE) if found else None
 
 
@@ -276,16 +280,10 @@ def state_of(model: DocumentModel, son: Son) -> Mapping[str, Any]:
 
     def values() -> Iterator[tuple[str, Any]]:
         for db_name, value in son.items():
-            field, path = _field(model, db_name)
+            field, path = model.told(db_name)
             yield path, logged(field, value)
 
     return dict(values())
-
-
-def _field(model: DocumentModel, db_name: str) -> tuple[Any, str]:
-    """The field of a name in the database, and its path in the log."""
-    name = model.cls._reverse_db_field_map.get(db_name, db_name)
-    return model.cls._fields.get(name), join_path(name)
 
 
 def label_of(model: DocumentModel, son: Son) -> str | None:

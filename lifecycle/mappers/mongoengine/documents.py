@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from bson import ObjectId
 from bson.errors import InvalidId
 from mongoengine import (
     Document,
@@ -44,6 +45,8 @@ __all__ = [
     "is_unmarked",
     "named_within",
 ]
+
+_MOST_NAMES: Final = 1_000
 
 NetChanges = Mapping[str, Change]
 """What a write changed, by path in the database's names, with BSON values."""
@@ -84,6 +87,7 @@ class DocumentModel:
             None if removal is None else cls._db_field_map.get(removal.field, removal.field)
         )
         """What marks a document as removed, by the database's name."""
+        self._told: Final[dict[str, tuple[Any, str]]] = {}
         self.generated: Final = tuple(name for name, one in cls._fields.items() if one._auto_gen)
 
     def is_there(self, son: Mapping[str, Any]) -> bool:
@@ -123,7 +127,17 @@ class DocumentModel:
 
     def stored_key(self, value: Any) -> str:
         """The text of a primary key as the database has it."""
-        return key_text((value,))
+        return str(value) if type(value) is ObjectId else key_text((value,))
+
+    def told(self, db_name: str) -> tuple[Any, str]:
+        """The field of a name in the database, and its path in the log."""
+        found = self._told.get(db_name)
+        if found is None:
+            name = self.cls._reverse_db_field_map.get(db_name, db_name)
+            found = self.cls._fields.get(name), join_path(name)
+            if len(self._told) < _MOST_NAMES:  # a dynamic document may have any
+                self._told[db_name] = found
+        return found
 
     def is_taken(self, name: str, value: Any, id: Any) -> bool:
         """Whether a document with another id has that value in a field."""

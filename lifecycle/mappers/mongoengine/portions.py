@@ -1,13 +1,15 @@
 """Writes of many documents, made in portions by their ids.
 
 Each portion is read, written, and read again where only the server knows what it has made of it.
-Outside of a transaction others may write in between, so a portion is small.
+Outside of a transaction others may write in between, so a portion is small, and the next one is
+read when it has been written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, islice
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -23,7 +25,7 @@ from lifecycle.mappers.mongoengine.asking import (
 )
 from lifecycle.mappers.mongoengine.single import as_asked
 from lifecycle.mappers.mongoengine.updates import Names, computing, not_told, touched
-from lifecycle.spooling import CHUNK, Spool, chunks
+from lifecycle.spooling import CHUNK
 
 __all__ = ["delete_many", "update_many"]
 
@@ -48,23 +50,24 @@ def delete_many(asked: Asked) -> Any:
 
 def _in_portions(asked: Asked, names: Names, write: Callable[[list[Son]], Any]) -> list[Any]:
     """What writing each portion returned; empty when there is none, or none can be read."""
-    filter = asked.given["filter"]
-    try:
-        first = list(asked.find(filter, names).limit(CHUNK + 1))
-        # All of them first: else what has been written could be found again.
-        many = len(first) > CHUNK
-        ids = Spool(one["_id"] for one in asked.find(filter, frozenset())) if many else Spool()
-    except (PyMongoError, TypeError, ValueError):
-        if asked.in_transaction:
-            raise
-        return []  # the call itself will meet it too
-    if not many:
-        return [write(first)] if first else []
-    return [
-        write(portion)
-        for some in chunks(chain.from_iterable(ids.chunks()), CHUNK)
-        if (portion := list(asked.find(_only(filter, some), names)))
-    ]
+    with closing(_portions(asked, names)) as portions:
+        try:
+            first = next(portions, [])
+        except (PyMongoError, TypeError, ValueError):
+            if asked.in_transaction:
+                raise
+            return []  # the call itself will meet it too
+        return [write(portion) for portion in chain([first], portions) if portion]
+
+
+def _portions(asked: Asked, names: Names) -> Generator[list[Son]]:
+    """The documents to write, each once: one that has been written can be found again."""
+    seen: set[Any] = set()
+    with asked.find(asked.given["filter"], names).batch_size(CHUNK) as cursor:
+        while found := list(islice(cursor, CHUNK)):
+            fresh = {key: one for one in found if (key := id_key(one["_id"])) not in seen}
+            seen.update(fresh)
+            yield [*fresh.values()]
 
 
 def _update(asked: Asked, before: list[Son], names: Names) -> Any:

@@ -28,7 +28,7 @@ from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, UNKNOWN
 from lifecycle.removal import removal_of
 
-__all__ = ["Announce", "Sending", "Sent", "is_real", "sent_of", "update_of"]
+__all__ = ["Announce", "Sending", "Sent", "changed", "is_real", "sent_of", "update_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +344,18 @@ def sent_of(pair: Pair) -> Sent:
     if before is None or after is None:
         operation = Operation.INSERT if before is None else Operation.DELETE
     was, now = ({} if one is None else one for one in pair)
-    names = dict.fromkeys((*was, *now))
-    changes = {name: Change(was.get(name, ABSENT), now.get(name, ABSENT)) for name in names}
-    return Sent(operation, son["_id"], _net(changes))
+    return Sent(operation, son["_id"], changed(was, now))
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
+    """The fields of a document that are others now, or may be."""
+    found: dict[str, Change] = {}
+    alike = before.keys() == after.keys()
+    for name in before if alike else dict.fromkeys((*before, *after)):
+        old, new = before.get(name, ABSENT), after.get(name, ABSENT)
+        if old is UNKNOWN or new is UNKNOWN or not (old is new or same(old, new)):
+            found[name] = Change(old, new)
+    return found
 
 
 def is_real(change: Change) -> bool:
