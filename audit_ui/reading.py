@@ -33,7 +33,7 @@ __all__ = [
 LOOKED_AT: Final = (200, 1_000)
 """How many records each question of a search looks at."""
 
-DEEP: Final = 500
+DEEP: Final = 250
 """How many older records one more question may fetch to put a state together."""
 
 

@@ -18,11 +18,11 @@ from lifecycle.audit.store import Query
 
 __all__ = ["actor_page"]
 
-LIMIT = 100
+LIMIT = 50
 
 
 def actor_page(site: Site, request: Request, actor: str) -> Response:
-    """The actor's newest records, a hundred a page, and what those add up to."""
+    """The actor's newest records, fifty a page, and what those add up to."""
     cursor = Cursor.of(request.query_params)
     slice = newest_first(site.store, Query(actor=actor), cursor, LIMIT)
     if not slice.records and not cursor:

@@ -22,7 +22,7 @@ __all__ = ["Integrity", "coverage_page"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integrity:
-    """What is known here of the evidence: the last seal, and the last verification recorded.
+    """What is known here of the evidence: the last seal, pruning, and verification recorded.
 
     ``keeps`` is false for a store that keeps no evidence, and ``None`` while it lacks the tables.
     """
@@ -31,6 +31,9 @@ class Integrity:
     sealed_at: datetime | None = None
     sealed_by: str | None = None
     seal: int | None = None
+    pruned_at: datetime | None = None
+    pruned_by: str | None = None
+    pruned_why: str | None = None
     newest: Glimpse | None = None
     oldest: Glimpse | None = None
     verified: Record | None = None
@@ -56,6 +59,9 @@ def coverage_page(site: Site, request: Request) -> Response:
                 "sealed_by": proof.sealed_by,
                 "seal": proof.seal,
                 "verified": proof.verified and plain(proof.verified),
+                "pruned_at": proof.pruned_at and proof.pruned_at.isoformat(),
+                "pruned_by": proof.pruned_by,
+                "pruned_why": proof.pruned_why,
             },
             "oldest": proof.oldest and proof.oldest.at.isoformat(),
             "newest": proof.newest and proof.newest.at.isoformat(),
@@ -74,10 +80,13 @@ def _integrity(site: Site) -> Integrity:
     verified = next(iter(site.store.page(Query(entity=VERIFICATION), limit=1)), None)
     found = Integrity(keeps=True, newest=newest, oldest=oldest, verified=verified)
     try:
-        seal = site.ledger.last_seal()
+        entries = site.ledger.newest("seal", "prune")
     except TablesMissing:
         return replace(found, keeps=None)
-    if seal is None:
-        return found
-    at = datetime.fromisoformat(seal.at)
-    return replace(found, sealed_at=at, sealed_by=seal.actor, seal=seal.number)
+    if (pruned := entries.get("prune")) is not None:
+        at = datetime.fromisoformat(pruned.at)
+        found = replace(found, pruned_at=at, pruned_by=pruned.actor, pruned_why=pruned.reason)
+    if (seal := entries.get("seal")) is not None:
+        at = datetime.fromisoformat(seal.at)
+        found = replace(found, sealed_at=at, sealed_by=seal.actor, seal=seal.number)
+    return found

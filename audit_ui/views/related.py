@@ -24,7 +24,7 @@ from lifecycle.relations import Pointer
 
 __all__ = ["related_page"]
 
-LOOKED_AT: Final = 1_000
+LOOKED_AT: Final = 500
 """How many of its newest changes are looked at of each entity."""
 
 ENTITIES: Final = 3

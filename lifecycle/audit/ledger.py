@@ -102,8 +102,8 @@ class Ledger(Protocol):
         """The newest entry of the chain."""
         ...
 
-    def last_seal(self) -> Entry | None:
-        """The newest entry that is a seal."""
+    def newest(self, *kinds: str) -> dict[str, Entry]:
+        """The newest entry of each kind, by its kind; one statement where there are such."""
         ...
 
     def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:

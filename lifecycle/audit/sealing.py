@@ -49,7 +49,7 @@ def seal(
     ledger = ledger_of(store)
     revisions = records = seals = 0
     while True:
-        before = ledger.last_seal()
+        before = ledger.newest("seal").get("seal")
         begun = chained(ledger.last(), "seal", **_who())
         with ledger.writing(begun) as writer:
             revised = writer.unsealed(None if before is None else before.position, REVISIONS)

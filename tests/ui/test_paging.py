@@ -82,7 +82,7 @@ def test_a_revision_larger_than_a_page_goes_on(
 
 
 def test_an_actor_is_paged_too(written: tuple[Log, list[str]], browse: Browse) -> None:
-    """A hundred a page, every record once."""
+    """Fifty a page, every record once."""
     log, ids = written
     seen = [
         record for _, text in pages(browse(log), "/a/ann", OLDER) for record in RECORD.findall(text)

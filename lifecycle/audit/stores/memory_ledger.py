@@ -44,8 +44,8 @@ class MemoryLedger:
     def last(self) -> Entry | None:
         return next(reversed(self._evidence.entries), None)
 
-    def last_seal(self) -> Entry | None:
-        return next((one for one in reversed(self._evidence.entries) if one.kind == "seal"), None)
+    def newest(self, *kinds: str) -> dict[str, Entry]:
+        return {one.kind: one for one in self._evidence.entries if one.kind in kinds}
 
     def entries(self, after: int = 0, kinds: Collection[str] = ()) -> Iterator[Entry]:
         there = [one for one in self._evidence.entries if not kinds or one.kind in kinds]

@@ -151,8 +151,9 @@ class MongoLedger(_Reading):
     def last(self) -> Entry | None:
         return self._entry({})
 
-    def last_seal(self) -> Entry | None:
-        return self._entry({"kind": "seal"})
+    def newest(self, *kinds: str) -> dict[str, Entry]:
+        found = (self._entry({"kind": kind}) for kind in kinds)
+        return {one.kind: one for one in found if one is not None}
 
     def _entry(self, wanted: Any) -> Entry | None:
         found = self._found(self._seals, wanted, sort=[("number", DESCENDING)], limit=1)

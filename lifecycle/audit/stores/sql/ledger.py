@@ -64,10 +64,16 @@ class SqlLedger(Reading):
         seal = self._tables.seal
         return self._entry(select(seal).order_by(seal.c.number.desc()).limit(1))
 
-    def last_seal(self) -> Entry | None:
-        seal = self._tables.seal
-        newest = select(seal).where(seal.c.kind == "seal")
-        return self._entry(newest.order_by(seal.c.number.desc()).limit(1))
+    def newest(self, *kinds: str) -> dict[str, Entry]:
+        seal, other = self._tables.seal, self._tables.seal.alias()
+        numbers = (
+            select(func.max(other.c.number)).where(other.c.kind == kind).scalar_subquery()
+            for kind in kinds
+        )
+        statement = select(seal).where(seal.c.number.in_(tuple(numbers))).limit(len(kinds))
+        with self._transaction() as connection:
+            rows = connection.execute(statement).all()
+        return {row.kind: Entry(**row._mapping) for row in rows}
 
     def _entry(self, statement: Select[Any]) -> Entry | None:
         with self._transaction() as connection:

@@ -78,8 +78,7 @@ class Statements:
         ``None`` where no time is asked for, where the page begins at a time and not at a record, or
         where something else finds the records anyway.
         """
-        edge = query.until if newest_first else query.since
-        if not self._is_of_a_time(query) or (after is None and edge is not None):
+        if not self._is_of_a_time(query) or _begins_at_a_time(query, after, newest_first):
             return None
         nearest = replace(query, operation=None, since=None, until=None)
         found = self._found(nearest, [], after, _NEAR * limit, newest_first).subquery()
@@ -137,8 +136,11 @@ class Statements:
         limit: int,
         newest_first: bool,
     ) -> Select[Any] | CompoundSelect[Any]:
+        within: list[ColumnElement[bool]] = []
+        if self._named(query) and _begins_at_a_time(query, after, newest_first):
+            within = [] if self._is_mysql else self._within(query)  # not past all that came since
         arms = [
-            _ordered(arm.add_columns(*columns), newest_first).limit(limit)
+            _ordered(arm.add_columns(*columns).where(*within), newest_first).limit(limit)
             for arm in self._arms(query, after, newest_first)
         ]
         if len(arms) == 1:
@@ -278,6 +280,12 @@ class Statements:
         if newest_first:
             return and_(seq <= position.seq, or_(seq < position.seq, n < position.n))
         return and_(seq >= position.seq, or_(seq > position.seq, n > position.n))
+
+
+def _begins_at_a_time(query: Query, after: Position | None, newest_first: bool) -> bool:
+    """Whether a page begins where a time does, and not at a position or the end of the log."""
+    edge = query.until if newest_first else query.since
+    return after is None and edge is not None
 
 
 def _first(arm: Select[Any], columns: list[Column[Any]], newest_first: bool) -> Subquery:
