@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from mongoengine import fields
 
 from lifecycle import Lifecycle, not_audited, pre_load
+from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import LostEditWarning
 
 
@@ -162,6 +165,56 @@ def test_nothing_is_said_of_what_pre_load_has_replaced(lifecycle: Lifecycle, tri
     found.save()
     found.title = "z"
     found.save()
+
+
+@pytest.fixture
+def strictly(mongo: object) -> Iterator[Lifecycle]:
+    """A Lifecycle whose old values come from each write itself."""
+    lifecycle = Lifecycle(store=MemoryStore(), strict=True)
+    lifecycle.install(mongoengine)
+    yield lifecycle
+    lifecycle.uninstall(mongoengine)
+
+
+def test_nothing_is_said_of_what_others_have_changed_meanwhile(strictly: Lifecycle) -> None:
+    """Which the save has found, though it did not touch it."""
+    Trip(tags=["a"], extra={"a": 1}).save()
+    trip, part, copy = Trip.objects.get(), Trip.objects.only("title").get(), Trip.objects.get()
+    copy = deepcopy(copy)
+    Trip.objects.update(set__tags=["b"], set__extra={"a": 2, "b": 3}, unset__place=1)
+    for stale in (trip, part, copy):
+        stale.title = f"{stale.title}y"
+        stale.save()
+
+
+def test_an_edit_that_is_lost_is_warned_of_beside_what_others_have_changed(
+    strictly: Lifecycle,
+) -> None:
+    """And again when a field that others have changed is saved, and then edited in place."""
+    Trip(tags=["a"], extra={"a": 1}).save()
+    trip = Trip.objects.get()
+    Trip.objects.update(set__tags=["b"])
+    trip.title = "y"
+    merged(trip)
+    with pytest.warns(LostEditWarning, match="change of extra") as warned:
+        trip.save()
+    assert len(warned) == 1
+    trip.tags = ["c"]
+    trip.extra = {}
+    trip.save()
+    trip.tags.clear()
+    with pytest.warns(LostEditWarning, match="change of tags"):
+        trip.save()
+
+
+def test_nothing_is_said_of_what_a_document_lacks_that_was_deleted_meanwhile(
+    lifecycle: Lifecycle, trip: Trip
+) -> None:
+    """mongoengine has made it anew of the changes alone."""
+    Trip.objects.delete()
+    for title in ("y", "z"):
+        trip.title = title
+        trip.save()
 
 
 def test_nothing_is_compared_of_classes_that_nobody_wants(lifecycle: Lifecycle) -> None:

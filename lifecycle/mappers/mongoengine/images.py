@@ -81,8 +81,9 @@ class Image:
     ``collection`` is the collection it is in, ``None`` for its class's own. ``era`` tells images
     of one installation from those of another, between which writes went unseen. ``transaction`` is
     the one it was seen in, if any: when that is rolled back, so is what was seen. ``remade`` are
-    the fields of which the document was given something else when it was loaded, and ``noted``
-    what a hook has noted about it then.
+    the fields of which the document has something else than the database for a known reason: as it
+    was given that when it was loaded, or as others have written the database since. ``noted`` is
+    what a hook has noted about it when it was loaded.
     """
 
     __slots__ = ("collection", "era", "noted", "projection", "remade", "son", "transaction")
@@ -109,6 +110,11 @@ class Image:
     def at(self, path: str) -> Any:
         """The value at a path, ``ABSENT`` for none, ``UNKNOWN`` for what was not loaded."""
         return reached(self.son, path.split(".")) if self.covers(path) else UNKNOWN
+
+    def otherwise(self, son: Mapping[str, Any]) -> frozenset[str]:
+        """The fields of which a document with this image has something else than a newer SON."""
+        names = {*self.son, *son}
+        return self.remade | {one for one in names if self.at(one) != son.get(one, ABSENT)}
 
     def has_place_for(self, path: str) -> bool:
         """Whether a value at the path lies in something that is there, or may be for all we know.
@@ -202,7 +208,7 @@ def applied(image: Image, sets: Mapping[str, Any], unsets: Iterable[str]) -> Ima
         else:
             projection = projection.learnt(path)
     after = Image(son, image.collection, image.era, projection)
-    after.remade, after.noted = image.remade, image.noted
+    after.remade, after.noted = image.remade.difference(sets), image.noted
     return after
 
 

@@ -171,7 +171,11 @@ class Sending:
     def _remember_before(self, collection: Any, found: Any) -> None:
         if found is not None:
             son = found if type(found) is dict else as_stored(found, collection)
-            remember(self._document, Image(son, collection, self._era))
+            before = known(self._document, self._era, collection, son["_id"])
+            image = Image(son, collection, self._era)
+            image.remade = self._names(image) if before is None else before.otherwise(son)
+            image.noted = None if before is None else before.noted
+            remember(self._document, image)
 
     _STRICT: ClassVar[Mapping[str, Callable[..., Any]]] = {
         "update_one": _strict_update,
@@ -205,7 +209,9 @@ class Sending:
             empty = Image({}, collection, self._era)
             _, sets, _ = self._parts(collection, query, update)
             query = as_stored(query, collection)
-            self._inserted(applied(empty, query | sets, ()))
+            image = applied(empty, query | sets, ())
+            image.remade = self._names(image).difference(image.son)
+            self._inserted(image)
 
     def _delete_many(self, collection: Any, result: Any, query: Any) -> None:
         if result.acknowledged and not result.deleted_count:
@@ -228,6 +234,11 @@ class Sending:
         id, sets, unsets = self._parts(collection, query, update)
         sent, after = update_of(id, self._before(collection, id), sets, unsets)
         return _Foreseen(self._as_told(sent), after)
+
+    def _names(self, image: Image) -> frozenset[str]:
+        """Every field that the document may have, in the database or in memory."""
+        document = self._document
+        return frozenset((*document._db_field_map.values(), *document._dynamic_fields, *image.son))
 
     def _inserted(self, image: Image) -> None:
         remember(self._document, image)
