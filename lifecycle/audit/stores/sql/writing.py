@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, repeat
+from operator import is_
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Column, Connection, Table, insert
+from sqlalchemy import Connection, Table, insert
 
 from lifecycle.audit.stores.sql.tables import ExactText
 from lifecycle.audit.stores.texts import escaped
@@ -36,57 +37,80 @@ def insert_rows(connection: Connection, table: Table, rows: list[_Row]) -> None:
         keys = table.columns.keys()
         connection.execute(insert(table), [dict(zip(keys, row, strict=True)) for row in rows])
         return
-    columns, rows = _sendable(table, rows)
-    target = dialect.identifier_preparer.format_table(table)
-    names = ", ".join(map(dialect.identifier_preparer.format_column, columns))
+    columns = _sendable(table, rows)
+    preparer = dialect.identifier_preparer
+    target, names = preparer.format_table(table), [*map(preparer.format_column, table.columns)]
+    into = f"{target} ({', '.join(names)})"
     if len(rows) >= _COPIED and dialect.driver == "psycopg" and not dialect.is_async:
-        _copy(connection, f"COPY {target} ({names}) FROM STDIN", rows)
+        _copy(connection, f"COPY {into} FROM STDIN", list(zip(*columns, strict=True)))
         return
-    values = f"({', '.join([placeholder] * len(columns))})"
     if len(rows) >= _TOGETHER and dialect.name == "sqlite":
-        values, rows = _together(names, values, rows)
+        source, rows = _together(names, columns)
     else:
-        values = f"VALUES {values}"
+        source, rows = _by_themselves(placeholder, columns)
     connection.exec_driver_sql(
-        f"INSERT INTO {target} ({names}) {values}", rows, execution_options={OF_THE_LOG: True}
+        f"INSERT INTO {into} {source}", rows, execution_options={OF_THE_LOG: True}
     )
 
 
-def _sendable(table: Table, rows: list[_Row]) -> tuple[list[Column[Any]], list[_Row]]:
-    """The columns that have values, and the rows with their texts as these have them sent."""
-    columns: list[Column[Any]] = []
-    sent: list[_Row] = []
-    for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
-        if column.nullable and values.count(None) == len(values):
-            continue
+def _sendable(table: Table, rows: list[_Row]) -> list[_Row]:
+    """The columns of the rows, with their texts as the types of the columns have them sent."""
+    columns = list(zip(*rows, strict=True))
+    for place, column in enumerate(table.columns):
+        values = columns[place]
         if isinstance(column.type, ExactText) and not _is_printable(values):
-            values = tuple(value and escaped(value) for value in values)
-        columns.append(column)
-        sent.append(values)
-    return columns, list(zip(*sent, strict=True))
+            columns[place] = tuple(value and escaped(value) for value in values)
+    return columns
 
 
 def _is_printable(values: tuple[str | None, ...]) -> bool:
     """Whether none of these has anything to escape, as a rule: what is escaped is not printable."""
+    if _is_one(values):
+        return values[0] is None or values[0].isprintable()
     return "".join(filter(None, values)).isprintable()
 
 
-def _together(names: str, values: str, rows: list[_Row]) -> tuple[str, list[_Row]]:
-    """The end of a statement that inserts many rows, and what to give it for these.
+def _is_one(values: _Row) -> bool:
+    """Whether all of these are the same one."""
+    return all(map(is_, values, repeat(values[0])))
 
-    What the last ones lack is filled with rows of NULL, which it leaves out.
+
+def _by_themselves(placeholder: str, columns: list[_Row]) -> tuple[str, list[_Row]]:
+    """The end of a statement that inserts rows one by one, and what to give it for each."""
+    empty = [values[0] is None and _is_one(values) for values in columns]
+    values = ", ".join("NULL" if is_empty else placeholder for is_empty in empty)
+    given = [values for values, is_empty in zip(columns, empty, strict=True) if not is_empty]
+    return f"VALUES ({values})", list(zip(*given, strict=True))
+
+
+def _together(names: list[str], columns: list[_Row]) -> tuple[str, list[_Row]]:
+    """The end of a statement that inserts many rows at once, and what to give it for so many.
+
+    What all rows have is given once. What the last statement lacks is filled with rows of NULL,
+    which it leaves out; the first column in which rows differ has a value for each.
     """
-    width = len(rows[0])
-    rows = [*rows, *[(None,) * width] * (-len(rows) % _TOGETHER)]
-    many = [
-        tuple(chain.from_iterable(rows[start : start + _TOGETHER]))
-        for start in range(0, len(rows), _TOGETHER)
+    selected, shared, differing = [], [], {}
+    for name, values in zip(names, columns, strict=True):
+        if not _is_one(values):
+            selected.append(name)
+            differing[name] = values
+        elif values[0] is None:
+            selected.append("NULL")
+        else:
+            selected.append("?")
+            shared.append(values[0])
+    nothing = (None,) * len(differing)
+    count = len(columns[0])
+    rows = [*zip(*differing.values(), strict=True), *[nothing] * (-count % _TOGETHER)]
+    given = [
+        (*chain.from_iterable(rows[start : start + _TOGETHER]), *shared)
+        for start in range(0, count, _TOGETHER)
     ]
-    first, _, _ = names.partition(",")
+    row = f"({', '.join('?' * len(differing))})"
     return (
-        f"WITH new ({names}) AS (VALUES {', '.join([values] * _TOGETHER)}) "
-        f"SELECT * FROM new WHERE {first} IS NOT NULL"
-    ), many
+        f"WITH new ({', '.join(differing)}) AS (VALUES {', '.join([row] * _TOGETHER)}) "
+        f"SELECT {', '.join(selected)} FROM new WHERE {next(iter(differing))} IS NOT NULL"
+    ), given
 
 
 def _copy(connection: Connection, statement: str, rows: list[_Row]) -> None:
