@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 
-class Done(Struct):
+# There are as many as objects are written, and nothing in one can lead back to it.
+class Done(Struct, gc=False):
     """What the flush did to one object, and which of its values the database still has to tell.
 
     What an INSERT brought or a DELETE took away is in ``whole``, a value for each field of the
@@ -66,8 +67,13 @@ _by_key: Final = attrgetter("key")
 _by_name: Final = attrgetter("model.entity", "key")
 
 
-def _as_added(one: Done) -> tuple[int, str, str]:
-    return one.state.insert_order or 0, one.model.entity, one.key
+def _as_added(inserts: list[Done]) -> Iterable[Done]:
+    """Inserts in the order in which their objects were added."""
+    places = [one.state.insert_order or 0 for one in inserts]
+    by_place = dict(zip(places, inserts, strict=True))
+    if len(by_place) == len(places):  # as a rule
+        return map(by_place.__getitem__, sorted(places))
+    return sorted(inserts, key=lambda one: (one.state.insert_order or 0, *_by_name(one)))
 
 
 def in_order(done: list[Done]) -> list[Done]:
@@ -88,10 +94,9 @@ def in_order(done: list[Done]) -> list[Done]:
             updates.append(one)
         else:
             (inserts if operation is Operation.INSERT else deletes).append(one)
-    inserts.sort(key=_as_added)
     for some in updates, deletes:
         some.sort(key=_by_key if len({one.model for one in some}) < 2 else _by_name)
-    return [*moves_in_order(moves), *inserts, *updates, *deletes]
+    return [*moves_in_order(moves), *_as_added(inserts), *updates, *deletes]
 
 
 def moves_in_order(moves: list[Done]) -> Iterator[Done]:
@@ -114,7 +119,7 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
 
 def inserted(model: Model, state: State) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
-    values = state.dict
+    values = state.obj().__dict__  # the session holds it
     try:
         return model.values_of(values), ()
     except KeyError:

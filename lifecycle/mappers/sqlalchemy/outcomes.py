@@ -127,32 +127,23 @@ class Outcomes:
         list_only: bool,
         replaced: _AllReplaced,
     ) -> Done | None:
+        # One that is new has its key already when its defaults were read at once.
+        if state.key is None or state in self._session._new:
+            return self._came(model, state, replaced)
         fetched = self._old.fetched(state) if self._old.any_fetched else NOTHING
-        # Not of a new object, which has it already when its defaults were read at once.
-        stored_key = None if state in self._session._new else model.stored_key(state)
+        stored_key = model.stored_key(state)
+        assert stored_key is not None
         if is_delete:
-            assert stored_key is not None
             removed = stored(model, state, fetched)
             if _has_mark(model, removed):
                 return None  # it was removed already
             return Done(model, state, Operation.DELETE, {}, (), stored_key, None, removed)
         key = stored_key
-        if key is None or not model.identity_names.isdisjoint(state.committed_state):
+        if not model.identity_names.isdisjoint(state.committed_state):
             # Of one that is expired nothing is in memory, nor was its key changed.
             key = model.key(state) or stored_key
-        assert key is not None  # the flush has given it one
-        if stored_key is None:
-            brought, unread = inserted(model, state)
-            if _has_mark(model, brought):
-                return None  # it comes removed
-            before = replaced.get((model.entity, key)) if replaced else None
-            if before is None:
-                return Done(model, state, Operation.INSERT, {}, unread, key, None, brought)
-            if self._is_one_of_several(model):
-                self._old.doubt(state)
-            return before.by(state, key)
         deltas = updated(model, state, fetched)
-        unread = ()
+        unread: tuple[str, ...] = ()
         if (model.volatile or self._old.any_noted) and self._may_be_updated(state, list_only):
             unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
@@ -167,6 +158,20 @@ class Outcomes:
         if not deltas and not unread:
             return None
         return Done(model, state, Operation.UPDATE, deltas, unread, key, former)
+
+    def _came(self, model: Model, state: State, replaced: _AllReplaced) -> Done | None:
+        """What a new object is: an INSERT, or a change of the row it takes the place of."""
+        brought, unread = inserted(model, state)
+        if _has_mark(model, brought):
+            return None  # it comes removed
+        key = model.key(state)
+        assert key is not None  # the flush has given it one
+        before = replaced.get((model.entity, key)) if replaced else None
+        if before is None:
+            return Done(model, state, Operation.INSERT, {}, unread, key, None, brought)
+        if self._is_one_of_several(model):
+            self._old.doubt(state)
+        return before.by(state, key)
 
     def _come_or_gone(self, model: Model, state: State, *, gone: bool) -> Done:
         """What to mark an object does to it, or to take the mark away."""

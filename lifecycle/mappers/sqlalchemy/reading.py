@@ -75,6 +75,9 @@ def is_known(state: State, name: str) -> bool:
 
 _CONTAINERS: Final = (dict, list, set, bytearray)
 
+_COMPARED: Final = ATOMS - {Decimal}
+"""Types of values that can be compared with others of theirs; a Decimal may be a signalling NaN."""
+
 
 def old_value(state: State, name: str, fetched: Values) -> Any:
     """The value the database holds for a field, ``UNKNOWN`` when nothing in memory tells."""
@@ -139,13 +142,11 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
             continue
         new = values[name]
         kind = type(new)
-        if kind in ATOMS and type(old) in ATOMS and name not in fetched:  # as a rule
-            if old is new:
-                continue
-            if field.compares and kind is type(old) and kind is not Decimal:
-                if old != new:
-                    found[name] = Change(old, new)
-            elif not field.equal(old, new):
+        if kind is type(old) and kind in _COMPARED and field.compares and name not in fetched:
+            if old is not new and old != new:  # as a rule
+                found[name] = Change(old, new)
+        elif kind in ATOMS and type(old) in ATOMS and name not in fetched:
+            if old is not new and not field.equal(old, new):
                 found[name] = Change(old, new)
         elif _is_missing(old):
             old = fetched.get(name, UNKNOWN)
