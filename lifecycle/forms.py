@@ -1,7 +1,8 @@
 """The JSON texts of many objects at once, as `lifecycle.codec` makes them one by one.
 
-Objects that have plain values under the same names are worked on column by column: what a column
-holds is of one type as a rule, or of none, and is then seen at one glance.
+Objects that have values under the same names are worked on column by column: what a column holds is
+of one type as a rule, or of none, and is then seen at one glance. The values of a column that is
+not so plain are encoded one by one, and the other columns are not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import groupby
 from math import isfinite
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -18,10 +20,15 @@ import msgspec
 from lifecycle import codec
 from lifecycle.markers import Marker
 
-__all__ = ["ATOMS", "Column", "Form"]
+__all__ = ["ATOMS", "Column", "Form", "Members"]
 
 Column: TypeAlias = Sequence[Any]
 """The values that some objects have under one name."""
+
+
+class Members(list[str]):
+    """In place of a column: what each object has for the name, as text, under names of its own."""
+
 
 _NONE: Final = type(None)
 
@@ -66,26 +73,26 @@ class Form:
         )
 
     def texts(self, columns: Sequence[Column]) -> list[str] | None:
-        """The text of each object; ``None`` when it takes the codec to make them."""
-        parts = []
-        for column in columns:
-            encoded = _encoded(column)
-            if encoded is None:
-                return None
-            parts.append(encoded)
-        return self._texts(parts)
+        """The text of each object; ``None`` when it takes the codec to make them.
 
-    def texts_of_pairs(self, columns: Sequence[tuple[Column, Column]]) -> list[str] | None:
-        """The same of objects that have two values under each name."""
-        parts = []
-        for pair in columns:
-            olds, news = map(_encoded, pair)
-            if olds is None or news is None:
-                return None
-            parts.append(zip(olds, news, strict=True))
-        return self._texts(parts)
+        Raises what encoding a value raises.
+        """
+        return self._texts(list(map(_encoded, columns)))
 
-    def _texts(self, columns: Iterable[Iterable[Any]]) -> list[str] | None:
+    def texts_of_pairs(
+        self, columns: Sequence[tuple[Column, Column] | Members]
+    ) -> list[str] | None:
+        """The same of objects that have two values under each name, or `Members`."""
+        return self._texts(
+            [
+                column if isinstance(column, Members) else zip(*map(_encoded, column), strict=True)
+                for column in columns
+            ]
+        )
+
+    def _texts(self, columns: Sequence[Iterable[Any]]) -> list[str] | None:
+        if any(type(column) is Members for column in columns):
+            return self._texts_with_members(columns)
         if self._made is None:
             return None
         try:
@@ -94,17 +101,29 @@ class Form:
             return None
         return lines.split("\n")[:-1]  # there are none within a text
 
+    def _texts_with_members(self, columns: Sequence[Iterable[Any]]) -> list[str] | None:
+        """What is between `Members` is made as ever, and put together with them."""
+        parts: list[Iterable[str]] = []
+        named = zip(self.names, columns, strict=True)
+        for are_members, found in groupby(named, lambda one: type(one[1]) is Members):
+            names, some = zip(*found, strict=True)
+            if are_members:
+                parts += some
+                continue
+            texts = Form(names)._texts(some)
+            if texts is None:
+                return None
+            parts.append([text[1:-1] for text in texts])
+        return [f"{{{','.join(members)}}}" for members in zip(*parts, strict=True)]
 
-def _encoded(column: Column) -> Column | None:
-    """Each value as `codec.encode` has it; ``None`` when there are others than `ATOMS`.
 
-    Strings stay as they are, lone surrogates and all.
-    """
+def _encoded(column: Column) -> Column:
+    """Each value as `codec.encode` has it; strings stay as they are, lone surrogates and all."""
     kinds = set(map(type, column))
     if kinds <= _AS_THEY_ARE:
         return column
     if not kinds <= ATOMS:
-        return None
+        return list(map(codec.encode, column))
     found: list[Any] = list(column)
     if _NONE in kinds:
         kinds.discard(_NONE)

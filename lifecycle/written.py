@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from lifecycle.changes import ChangeSet, Operation
-from lifecycle.forms import Form
+from lifecycle.forms import Column, Form
 from lifecycle.policy import Policy
 
 __all__ = [
@@ -76,6 +76,19 @@ class Shape(Protocol):
     @property
     def form(self) -> Form:
         """Under which names the values are."""
+        ...
+
+    @property
+    def conversions(self) -> Mapping[int, Callable[[Column], Column]]:
+        """How values become what goes to the log, by their place; the others go as they are.
+
+        Such a function may raise anything.
+        """
+        ...
+
+    @property
+    def conceals(self) -> bool:
+        """Whether something inside of values may have to be hidden, which takes a changeset."""
         ...
 
     def written(self, one: Plain) -> Written:

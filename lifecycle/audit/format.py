@@ -22,6 +22,7 @@ from typing import Any, Final
 from lifecycle import codec
 from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, SetEdit, Splice, Within
 from lifecycle.errors import EncodingError, HistoryError
+from lifecycle.forms import ATOMS, Column, Members
 from lifecycle.markers import ABSENT
 from lifecycle.written import Shape
 
@@ -75,11 +76,42 @@ def dump_plain(shape: Shape, values: Iterable[Sequence[Any]]) -> list[str] | Non
     columns = list(zip(*values, strict=True))
     try:
         if shape.operation is Operation.UPDATE:
-            pairs = [([one.old for one in some], [one.new for one in some]) for some in columns]
-            return shape.form.texts_of_pairs(pairs)
-        return shape.form.texts(columns)
+            pairs = [
+                _converted(shape, place, [one.old for one in some], [one.new for one in some])
+                for place, some in enumerate(columns)
+            ]
+            return shape.form.texts_of_pairs(
+                [
+                    _members(name, olds, news) if _may_be_taken_apart(olds) else (olds, news)
+                    for name, (olds, news) in zip(shape.form.names, pairs, strict=True)
+                ]
+            )
+        return shape.form.texts(
+            [_converted(shape, place, some)[0] for place, some in enumerate(columns)]
+        )
     except Exception:  # it is an edit of a collection; or a time zone, which may do anything
         return None
+
+
+def _converted(shape: Shape, place: int, *columns: Column) -> Sequence[Column]:
+    """Columns of values with one name as they go to the log."""
+    convert = shape.conversions.get(place)
+    found = columns if convert is None else tuple(map(convert, columns))
+    if shape.conceals and not all(ATOMS.issuperset(map(type, column)) for column in found):
+        raise EncodingError("something inside of these may have to be hidden")
+    return found
+
+
+def _may_be_taken_apart(olds: Column) -> bool:
+    """Whether changes of some of these may be told by what changed inside."""
+    return not ATOMS.issuperset(map(type, olds))
+
+
+def _members(name: str, olds: Column, news: Column) -> Members:
+    """What changed inside of each value with a name, as it is within the text of its object."""
+    changes = map(Change, olds, news)
+    compacted = (ChangeSet({name: change}).compacted() for change in changes)
+    return Members(codec.to_text(_dump(one))[1:-1] for one in compacted)
 
 
 def _dump_paths(body: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -316,6 +316,8 @@ class Shape:
     entity = "Order"
     operation = Operation.INSERT
     form = Form(("a",))
+    conversions: ClassVar[dict[int, Any]] = {}
+    conceals = False
 
     def __init__(self) -> None:
         self.made: list[str] = []
@@ -361,9 +363,9 @@ def test_changes_that_are_few_or_not_so_plain_are_recorded_in_full(
     """All of their shape, made once each, whatever has to be mended in others."""
     shape, plain, few = Shape(), Shape(), Shape()
     told = [
-        Plain(shape, "1", (1,)),
-        Plain(shape, "2", ([2],)),
-        Plain(shape, "3", (3,)),
+        Plain(shape, "1", ("x",)),
+        Plain(shape, "2", ("\ud800",)),
+        Plain(shape, "3", ("x",)),
         Plain(few, "4", (4,)),
         *(Plain(plain, key, (5,)) for key in "567"),
         written({"a": Change(1, object())}, key="8"),
@@ -374,9 +376,9 @@ def test_changes_that_are_few_or_not_so_plain_are_recorded_in_full(
     assert (shape.made, few.made, plain.made) == (["1", "2", "3"], ["4"], [])
     assert [(one.n, one.key) for one in beside.lines] == [(4, "5"), (5, "6"), (6, "7")]
     assert [(one.n, one.key, one.changes.new("a")) for _, one in beside.records] == [
-        (0, "1", 1),
-        (1, "2", [2]),
-        (2, "3", 3),
+        (0, "1", "x"),
+        (1, "2", "\ud800"),
+        (2, "3", "x"),
         (3, "4", 4),
         (7, "8", UNKNOWN),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import eq, itemgetter
 from typing import Any, Final
@@ -110,9 +110,11 @@ class Model:
         """Whether an UPDATE changes the columns that were assigned to, and no others."""
 
         policy = self.policy
-        hides = bool(policy.exclude or policy.mask or policy.inside)
-        self.is_plain: Final = not (hides or policy.label is not None or self.converted)
-        """Whether its values go to the log as they are, and with nothing beside them."""
+        hides = bool(policy.exclude or policy.inside)
+        self.has_values_only: Final = not (hides or policy.label is not None)
+        """Whether its values go to the log each by itself, and with nothing beside them."""
+        self.is_plain: Final = self.has_values_only and not (policy.mask or self.converted)
+        """Whether they go there as they are."""
         self.form: Final = Form(self.fields)
         self._forms: Final[dict[tuple[str, ...], Form]] = {}
 
@@ -192,6 +194,10 @@ class Model:
         if convert is None or value is None or isinstance(value, Marker):
             return plain(value)
         return plain(convert(value, dialect))
+
+    def logged_column(self, field: str, values: Sequence[Any], dialect: Dialect) -> list[Any]:
+        """Values of one field as they go to the log, as `logged` has each; raises the same."""
+        return [self.logged(field, value, dialect) for value in values]
 
     def python(self, field: str, logged: Any, dialect: Dialect) -> Any:
         """The attribute's value for one from the log; raises whatever the column's type raises."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Dialect
 
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.faults import Faults, attempted_label
-from lifecycle.forms import Form
+from lifecycle.forms import Column, Form
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.outcome import Done, changes_of
+from lifecycle.markers import MASKED
 from lifecycle.written import Plain, Written
 
 __all__ = ["Telling"]
@@ -37,7 +39,7 @@ class Telling:
         """What was done to one of them; raises what cannot be recorded."""
         whole, deltas = one.whole, one.deltas
         told_alone = whole is None or not deltas
-        if not self.model.is_plain or one.former_key is not None or not told_alone:
+        if not self.model.has_values_only or one.former_key is not None or not told_alone:
             return self.in_full(one)
         if whole is None:
             return self.updated(one.key, deltas)
@@ -45,19 +47,33 @@ class Telling:
         return Plain(self._inserts if is_insert else self._deletes, one.key, whole)
 
     def updated(self, key: str, deltas: dict[str, Delta]) -> Plain:
-        """An UPDATE of an object of a plain model that keeps its key."""
-        shape = self._shape(self._of_updates, Operation.UPDATE, deltas)
+        """An UPDATE of an object, told by its values, that keeps its key."""
+        names = tuple(deltas)
+        shape = self._of_updates.get(names) or self._shape(
+            self._of_updates, Operation.UPDATE, names
+        )
         return Plain(shape, key, tuple(deltas.values()))
 
     def came(self, key: str, state: dict[str, Any]) -> Plain:
-        """The INSERT of an object of a plain model, by the fields that are known of it."""
+        """The INSERT of an object told by its values, by the fields that are known of it."""
         shape = self._shape(self._of_inserts, Operation.INSERT, state)
         return Plain(shape, key, tuple(state.values()))
 
     def went(self, key: str, state: dict[str, Any]) -> Plain:
-        """The DELETE of an object of a plain model, by the fields that are known of it."""
+        """The DELETE of an object told by its values, by the fields that are known of it."""
         shape = self._shape(self._of_deletes, Operation.DELETE, state)
         return Plain(shape, key, tuple(state.values()))
+
+    def conversions(self, names: Sequence[str]) -> dict[int, Callable[[Column], Column]]:
+        """How values with some of these names go to the log, by the place of the name."""
+        model, dialect = self.model, self._dialect
+        found: dict[int, Callable[[Column], Column]] = {}
+        for place, name in enumerate(names):
+            if name in model.policy.mask:
+                found[place] = _masked
+            elif name in model.converted:
+                found[place] = partial(model.logged_column, name, dialect=dialect)
+        return found
 
     def _shape(self, known: _Shapes, operation: Operation, by_name: Iterable[str]) -> _Shape:
         names = tuple(by_name)
@@ -116,16 +132,23 @@ class Telling:
         }
 
 
+def _masked(column: Column) -> Column:
+    """What the log has in place of values that it is to hide."""
+    return [MASKED] * len(column)
+
+
 class _Shape:
     """A `lifecycle.written.Shape` of objects of one model."""
 
-    __slots__ = ("_telling", "entity", "form", "operation")
+    __slots__ = ("_telling", "conceals", "conversions", "entity", "form", "operation")
 
     def __init__(self, telling: Telling, operation: Operation, form: Form) -> None:
         self._telling = telling
         self.entity = telling.model.entity
         self.operation = operation
         self.form = form
+        self.conceals = telling.model.policy.conceals
+        self.conversions = telling.conversions(form.names)
 
     def written(self, one: Plain) -> Written:
         values = dict(zip(self.form.names, one.values, strict=True))
