@@ -370,3 +370,38 @@ def tables(session: Session, m: Any) -> State:
             (m.Tag, "users", m.tagging.c.tag_id, m.tagging.c.user_id),
         ),
     )
+
+
+def test_statements_on_a_class_that_is_queried_with_its_subclasses(
+    base: type[DeclarativeBase],
+    start: Callable[[], sessionmaker[Session]],
+    lifecycle: Lifecycle,
+) -> None:
+    class Tool(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "tools"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str] = mapped_column(String(10))
+        name: Mapped[str | None] = mapped_column(String(50))
+        __mapper_args__ = {
+            "polymorphic_on": "kind",
+            "polymorphic_identity": "tool",
+            "with_polymorphic": "*",
+        }
+
+    class Drill(Tool):
+        __tablename__ = "drills"
+        id: Mapped[int] = mapped_column(ForeignKey("tools.id"), primary_key=True)
+        speed: Mapped[int | None] = mapped_column()
+        __mapper_args__ = {"polymorphic_identity": "drill"}
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Tool(id=1, name="a"), Tool(id=2, name="b"), Drill(id=3, name="c")])
+    with factory.begin() as session:
+        session.execute(update(Tool).values(name=Tool.name + "!"))
+        session.execute(update(Tool).where(Tool.id == 2).values(name="x"))
+        session.execute(delete(Tool).where(Tool.id == 1))
+    with factory() as session:
+        after = state_of(session, [Tool])
+    assert replayed({}, lifecycle.history.find(newest_first=False)) == after
+    assert lifecycle.coverage().unrecorded == ()

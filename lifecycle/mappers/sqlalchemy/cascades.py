@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import UpdateBase
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation, SetEdit, same
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.foreign_keys import (
     GONE,
     Effect,
@@ -34,7 +35,7 @@ from lifecycle.mappers.sqlalchemy.foreign_keys import (
     Reference,
     changed,
 )
-from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.images import Identity, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.inserts import Upsert, is_upsert
 from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, assigned_names, equalities
 from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, RowValues, Tables

@@ -6,24 +6,36 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session, lazyload, with_parent
 from sqlalchemy.orm.attributes import instance_state
 
 from lifecycle.keys import key_text
 from lifecycle.mappers.sqlalchemy.collections import ManyToMany
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.removal import WITH_DELETED
 
-__all__ = ["connection_of", "fetch_before", "fetch_columns", "stored_members"]
+__all__ = ["connection_of", "fetch_before", "fetch_columns", "is_sharded", "stored_members"]
 
 _CHUNK: Final = 500
 
 
-def connection_of(session: Session, model: Model) -> Connection:
+def is_sharded(session: Session) -> bool:
+    """Whether the objects of one model may be in several databases, as `ShardedSession` has it.
+
+    Which one an object is in says the token of its identity.
+    """
+    return hasattr(session, "shard_chooser")
+
+
+def connection_of(session: Session, model: Model, shard: str | None = None) -> Connection:
     """The connection that the session's open transaction has to a model's database."""
-    return session.connection(bind_arguments={"mapper": model.mapper})
+    arguments: dict[str, Any] = {"mapper": model.mapper}
+    if shard is not None:
+        arguments["shard_id"] = shard
+    return session.connection(bind_arguments=arguments)
 
 
 def fetch_before(
@@ -41,7 +53,7 @@ def fetch_before(
     for states in _chunks(missing):
         query = (
             select(model.cls, *columns)
-            .where(_is_one_of(identity, [state.key[1] for state in states if state.key]))
+            .where(is_one_of(identity, [state.key[1] for state in states if state.key]))
             .options(lazyload("*"))
             .execution_options(**{WITH_DELETED: True})
         )
@@ -59,18 +71,28 @@ def fetch_columns(
     names: Sequence[str],
     identities: Iterable[tuple[Any, ...]],
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """The values of some fields of some rows, by identity."""
+    """The values of some fields of some rows, by the identities that were asked for.
+
+    The database may have made others of these.
+    """
     columns = {name: model.mapper.attrs[name].columns[0] for name in (*model.identity, *names)}
     identity = [columns[name] for name in model.identity]
+    query = select(*(columns[name] for name in (*model.identity, *names))).select_from(
+        model.mapper.persist_selectable
+    )
+
+    def read(some: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+        return {
+            tuple(row[: len(identity)]): dict(zip(names, row[len(identity) :], strict=True))
+            for row in connection.execute(query.where(is_one_of(identity, some)))
+        }
+
     for chunk in _chunks(identities):
-        query = (
-            select(*(columns[name] for name in (*model.identity, *names)))
-            .select_from(model.mapper.persist_selectable)
-            .where(_is_one_of(identity, chunk))
-        )
-        for row in connection.execute(query):
-            key = tuple(row[: len(identity)])
-            yield key, dict(zip(names, row[len(identity) :], strict=True))
+        rows = read(chunk)
+        for asked in chunk:
+            values = rows.get(asked) or next(iter(read([asked]).values()), None)
+            if values is not None:
+                yield asked, values
 
 
 def stored_members(session: Session, instance: Any, one: ManyToMany) -> Iterator[str]:
@@ -79,12 +101,6 @@ def stored_members(session: Session, instance: Any, one: ManyToMany) -> Iterator
     query = select(*one.target.primary_key).select_from(one.target).where(owned)
     for row in session.execute(query, execution_options={WITH_DELETED: True}):
         yield key_text(tuple(row))
-
-
-def _is_one_of(identity: list[Any], keys: list[Any]) -> Any:
-    if len(identity) == 1:
-        return identity[0].in_([key[0] for key in keys])
-    return tuple_(*identity).in_(keys)
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, select
 
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.tables import ReadTable, RowValues
 from lifecycle.spooling import CHUNK
 
-__all__ = ["Identity", "is_one_of", "rows_by_identity", "rows_of"]
+__all__ = ["Identity", "row_by_identity", "rows_by_identity", "rows_of"]
 
 Identity: TypeAlias = tuple[Any, ...]
 
@@ -33,48 +34,55 @@ def rows_by_identity(
     identities: Sequence[Identity],
     columns: Sequence[Column[Any]] = (),
 ) -> dict[Identity, RowValues]:
-    """The rows that have one of a chunk of identities, with all columns or some."""
+    """The rows that have one of a chunk of identities, with all columns or some.
+
+    They are by the identities that they have, which need not be equal to what they were asked for
+    by: a database makes 5 of "5", and pads or rounds what it is given.
+    """
     if not identities:
         return {}
-    query = select(*(columns or table.columns)).where(_holds(table.identity, identities))
-    found = connection.execute(query)
+    span = _span(identities)
+    criterion = is_one_of(table.identity, identities) if span is None else _within(table, span)
+    found = connection.execute(select(*(columns or table.columns)).where(criterion))
     keys = tuple(found.keys())
     places = [keys.index(column.key) for column in table.identity]
     # A slice, for of one place itemgetter gives no tuple.
     alone = [slice(place, place + 1) for place in places[:1]]
     identity_of = itemgetter(*(places if len(places) > 1 else alone))
-    wanted = set(identities)
-    return {
-        identity: dict(zip(keys, row, strict=True))
-        for row in found.all()
-        if (identity := identity_of(row)) in wanted
+    rows: dict[Identity, RowValues] = {
+        identity_of(row): dict(zip(keys, row, strict=True)) for row in found.all()
     }
+    if span is None:
+        return rows
+    wanted = set(identities)
+    return {identity: row for identity, row in rows.items() if identity in wanted}
 
 
-def _holds(columns: Sequence[Column[Any]], values: Sequence[Identity]) -> ColumnElement[bool]:
-    """A criterion that rows with one of these identities meet, and not many others.
+def row_by_identity(
+    connection: Connection,
+    table: ReadTable,
+    identity: Identity,
+    columns: Sequence[Column[Any]] = (),
+) -> RowValues | None:
+    """The row that the database has for an identity, whatever it has made of that."""
+    found = rows_by_identity(connection, table, [identity], columns)
+    return next(iter(found.values()), None) if len(found) == 1 else None
 
-    A range of numbers is much less to send, and to look up, than all the numbers in it.
+
+def _span(identities: Sequence[Identity]) -> tuple[int, int] | None:
+    """The least and the greatest of numbers that lie close together.
+
+    A range is much less to send, and to look up, than all the numbers in it.
     """
-    numbers = [value[0] for value in values]
-    if len(columns) == 1 and set(map(type, numbers)) == {int}:
-        lowest, highest = min(numbers), max(numbers)
-        if len(values) > 1 and highest - lowest < 2 * len(values):
-            return columns[0].between(lowest, highest)
-    return is_one_of(columns, values)
+    if len(identities[0]) > 1 or len(identities) < 2:
+        return None
+    numbers = [number for (number,) in identities]
+    if set(map(type, numbers)) != {int}:
+        return None
+    lowest, highest = min(numbers), max(numbers)
+    return (lowest, highest) if highest - lowest < 2 * len(numbers) else None
 
 
-def is_one_of(
-    columns: Sequence[ColumnElement[Any]], values: Sequence[Identity]
-) -> ColumnElement[bool]:
-    """The criterion that some columns together have one of some values."""
-    if any(None in value for value in values):  # which IN never finds
-        return or_(
-            *(
-                and_(*(column == part for column, part in zip(columns, value, strict=True)))
-                for value in values
-            )
-        )
-    if len(columns) == 1:
-        return columns[0].in_([value[0] for value in values])
-    return tuple_(*columns).in_(values)
+def _within(table: ReadTable, span: tuple[int, int]) -> ColumnElement[bool]:
+    (column,) = table.identity
+    return column.between(*span)

@@ -18,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
-from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
+from lifecycle.mappers.sqlalchemy.images import Identity, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
 from lifecycle.spooling import chunks
 
@@ -55,6 +56,7 @@ class Insertion:
         self._recorded = recorded
         self._given: Final = _given_rows(statement, parameters)
         self._asks = False
+        self._found = 0
         self.statement: Final = self._asking(statement, parameters)
 
     def _asking(self, statement: Insert, parameters: Sequence[Mapping[str, Any]]) -> Insert:
@@ -79,16 +81,17 @@ class Insertion:
 
     def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
         """The new rows, once the statement has run."""
+        self._found = 0
         for some in chunks(dict.fromkeys(self._identities(result))):
             now = rows_by_identity(self._connection, self._recorded, some)
-            for identity in some:
+            self._found += len(now)
+            for identity in dict.fromkeys((*some, *now)):
                 if identity in now:
                     yield None, now[identity]
 
     def missed(self, result: CursorResult[Any]) -> int:
         """How many rows came that cannot be told from others."""
-        known = len(dict.fromkeys(self._identities(result)))
-        return max(0, self._count(result) - known)
+        return max(0, self._count(result) - self._found)
 
     def _count(self, result: CursorResult[Any]) -> int:
         if self._given is not None:
@@ -105,7 +108,9 @@ class Insertion:
             yield from self._given_identities(result)
         elif self.statement._returning:
             yield from _returned(result, self._recorded.identity, consume=self._asks)
-        elif self.statement._return_defaults or not result.context.executemany:
+        elif self._has_primary_key and (
+            self.statement._return_defaults or not result.context.executemany
+        ):
             for row in result.inserted_primary_key_rows or ():
                 if row is not None and None not in row:
                     yield self._in_own_order(row)
@@ -113,6 +118,11 @@ class Insertion:
     def _in_own_order(self, primary_key: Sequence[Any]) -> Identity:
         by_column = dict(zip(self._recorded.table.primary_key, primary_key, strict=True))
         return tuple(by_column[column] for column in self._recorded.identity)
+
+    @property
+    def _has_primary_key(self) -> bool:
+        """Whether the table itself has for a key what the mapping takes for one."""
+        return {*self._recorded.identity} <= {*self._recorded.table.primary_key}
 
     def _given_identities(self, result: CursorResult[Any]) -> Iterator[Identity]:
         """With what defaults in Python made of the keys that were not given."""

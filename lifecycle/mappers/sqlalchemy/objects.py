@@ -16,6 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.errors import ConfigurationError
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.model import mapper_of, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import all_mappers
 from lifecycle.objects import Identity, Row, converted
@@ -202,7 +203,7 @@ class SqlObjects:
         columns = mapper.primary_key
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
-            found += session.scalars(select(cls).where(_among(columns, some)))
+            found += session.scalars(select(cls).where(is_one_of(columns, some)))
         return found
 
     def find(
@@ -220,7 +221,7 @@ class SqlObjects:
         found: list[Any] = []
         for start in range(0, len(values), _AT_ONCE):
             query: Select[Any] = select(cls).where(
-                _among(columns, values[start : start + _AT_ONCE])
+                is_one_of(columns, values[start : start + _AT_ONCE])
             )
             if after is not None:
                 query = query.where(_beyond(keys, after))
@@ -229,7 +230,7 @@ class SqlObjects:
 
     def existing(self, cls: type, identities: Sequence[Identity], session: Any) -> set[Identity]:
         keys = [getattr(cls, name) for name in self.identity_fields(cls)]
-        query: Select[Any] = select(*keys).where(_among(keys, list(identities)))
+        query: Select[Any] = select(*keys).where(is_one_of(keys, list(identities)))
         found = session.execute(query, execution_options={WITH_DELETED: True})
         return {tuple(row) for row in found}
 
@@ -286,12 +287,6 @@ def _as_type(value: Any, type_: TypeEngine[Any]) -> Any:
     except NotImplementedError:
         return value
     return converted(value, kind)
-
-
-def _among(columns: Sequence[Any], values: Sequence[Identity]) -> Any:
-    if len(columns) == 1:
-        return columns[0].in_([value for (value,) in values])
-    return tuple_(*columns).in_(list(values))
 
 
 def _beyond(columns: Sequence[Any], values: Identity) -> Any:

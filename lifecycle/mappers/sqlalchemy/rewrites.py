@@ -16,15 +16,21 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
-    literal,
     select,
     tuple_,
+    type_coerce,
 )
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
-from lifecycle.mappers.sqlalchemy.dml import target_of
-from lifecycle.mappers.sqlalchemy.images import Identity, is_one_of, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.criteria import is_one_of
+from lifecycle.mappers.sqlalchemy.dml import finds_by_chance, target_of
+from lifecycle.mappers.sqlalchemy.images import (
+    Identity,
+    row_by_identity,
+    rows_by_identity,
+    rows_of,
+)
 from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
 from lifecycle.spooling import Spool, chunks
 
@@ -62,6 +68,9 @@ class Rewrite:
         self._equal: Final = equalities(statement, parameters, recorded.table) if many else None
         self._moves: Final = self._moved_columns()
         self._given_for: Final = self._given_keys()
+        self._by_chance: Final = finds_by_chance(statement)
+        self._changed = 0
+        self._lost = 0
         self._before = Spool(self._read())
 
     @property
@@ -71,24 +80,46 @@ class Rewrite:
 
     def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
         """The rows before and after, once the statement has run."""
-        all_gone = isinstance(self.statement, Delete) and result.rowcount == self._before.count
+        self._changed = self._lost = 0
+        all_gone = (
+            isinstance(self.statement, Delete)
+            and result.rowcount == self._before.count
+            and not self._by_chance
+        )
         for chunk in self._before.chunks():
             identities = self._identities_after(chunk)
             now: Mapping[Identity, RowValues] = {}
             if not all_gone:
                 now = rows_by_identity(self._connection, self._recorded, identities, self.columns)
             for row, identity in zip(chunk, identities, strict=True):
-                yield row, now.get(identity)
+                after = now.get(identity) or self._moved_to(row, identity)
+                if after is None and self._moves:
+                    self._lost += 1  # its new key is not the one that was expected
+                    continue
+                self._changed += self._by_chance and after != row
+                yield row, after
 
     def missed(self, result: CursorResult[Any]) -> int:
         """How many rows the statement hit beyond those that were found before it.
 
-        Of many parameter sets the database counts a row again for every one that hits it, and of
-        several tables (MySQL) the rows of each.
+        Where it finds its rows by chance, or takes those that nobody has locked, these need not be
+        the rows it hit: then only those count that are not as they were. Of many parameter sets the
+        database counts a row again for every one that hits it, and of several tables (MySQL) the
+        rows of each.
         """
         if len(self._parameters) > 1 or tables_assigned(self.statement):
-            return 0
-        return max(0, result.rowcount - self._before.count)
+            return self._lost
+        known = self._changed if self._by_chance else self._before.count
+        return self._lost + max(0, result.rowcount - known)
+
+    def _moved_to(self, row: RowValues, identity: Identity) -> RowValues | None:
+        """The row with the key that it was given, which the database may have turned into its own.
+
+        Of one that was not given any there is nothing to look for.
+        """
+        if identity == tuple(row[column.key] for column in self._recorded.identity):
+            return None
+        return row_by_identity(self._connection, self._recorded, identity, self.columns)
 
     def _identities_after(self, rows: Sequence[RowValues]) -> list[Identity]:
         if self._moves or self._given_for[1]:
@@ -146,7 +177,9 @@ class Rewrite:
             query = _given(select(*self.columns, *moved), parameters).where(
                 _tuple(self._recorded.identity).in_(identity)
             )
-        return query.with_for_update()
+        named = self.statement.table
+        # Of these alone: PostgreSQL locks no rows that an outer join may lack.
+        return query.with_for_update(of=named if isinstance(named, Alias) else self._recorded.table)
 
     def _as_named(self, columns: Sequence[Column[Any]]) -> list[Any]:
         """These columns of what the statement calls its table, which may be an alias."""
@@ -195,7 +228,7 @@ class Rewrite:
         table = self._recorded.table
         assigned = {_name(key): value for key, value in _assignments(self.statement, table)} | given
         return {
-            column: value if isinstance(value, ColumnElement) else literal(value, column.type)
+            column: type_coerce(value, column.type)
             for column in self._recorded.identity
             for name, value in assigned.items()
             if name == column.key
@@ -251,6 +284,8 @@ def _owner(key: Any, target: Table) -> Table:
 
 
 def _name(key: Any) -> str:
+    while isinstance(key, BinaryExpression):  # an element of an array, or something inside JSON
+        key = key.left
     return key if isinstance(key, str) else key.key
 
 

@@ -1,0 +1,172 @@
+"""Keys that the database holds in another form than the one they were given in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    CHAR,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    Numeric,
+    String,
+    Table,
+    TypeDecorator,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    update,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from lifecycle import ABSENT, Change, Lifecycle
+from lifecycle.errors import UnrecordedWriteWarning
+from tests.replaying import replayed, state_of
+from tests.sqlalchemy.conftest import Recorded, Start
+
+Factory = sessionmaker[Session]
+
+
+class Lower(TypeDecorator[str]):
+    """Text that is stored in lower case."""
+
+    impl = String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else value.lower()
+
+
+KEYS: dict[str, tuple[Any, Any, Any]] = {
+    "numbers as text": (Integer, "5", "6"),
+    "text that is padded": (CHAR(10), "ab", "cd"),
+    "text that a type makes another of": (Lower, "Ab", "CD"),
+    "instants": (DateTime, datetime(2020, 1, 1), datetime(2021, 1, 1)),
+}
+
+
+@pytest.fixture
+def keyed(base: type[DeclarativeBase]) -> Callable[[Any], Any]:
+    def declare(type_: Any) -> Any:
+        class Keyed(base):  # type: ignore[misc, valid-type]
+            __tablename__ = "keyed"
+            id: Mapped[Any] = mapped_column(type_, primary_key=True)
+            name: Mapped[str | None] = mapped_column(String(20))
+
+        return Keyed
+
+    return declare
+
+
+WAYS: dict[str, Callable[[Session, Any, Any, Any], Any]] = {
+    "orm insert": lambda s, m, one, two: s.execute(insert(m), [{"id": two, "name": "x"}]),
+    "core insert": lambda s, m, one, two: s.execute(insert(m.__table__).values(id=two)),
+    "core insert of many": lambda s, m, one, two: s.connection().execute(
+        insert(m.__table__), [{"id": two, "name": "x"}]
+    ),
+    "update by it": lambda s, m, one, two: s.execute(
+        update(m.__table__).where(m.__table__.c.id == literal(one, m.__table__.c.id.type)),
+        {"name": "x"},
+    ),
+    "update of it to what it is": lambda s, m, one, two: s.execute(
+        update(m.__table__).values(id=one, name="x")
+    ),
+    "update of it": lambda s, m, one, two: s.execute(update(m.__table__).values(id=two)),
+    "update of many": lambda s, m, one, two: s.execute(
+        update(m.__table__).where(
+            m.__table__.c.id == bindparam("key", type_=m.__table__.c.id.type)
+        ),
+        [{"key": one, "name": "x"}, {"key": two, "name": "y"}],
+    ),
+    "delete": lambda s, m, one, two: s.execute(
+        delete(m.__table__).where(m.__table__.c.id == literal(one, m.__table__.c.id.type))
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KEYS)
+def test_statements_are_recorded_under_the_key_that_the_row_has(
+    kind: str, way: str, keyed: Any, start: Start, lifecycle: Lifecycle
+) -> None:
+    type_, one, two = KEYS[kind]
+    model = keyed(type_)
+    factory = start()
+    with factory.begin() as session:
+        session.execute(insert(model.__table__).values(id=one, name="a"))
+    with factory.begin() as session:
+        WAYS[way](session, model, one, two)
+    with factory() as session:
+        after = state_of(session, [model])
+    assert replayed({}, lifecycle.history.find(newest_first=False)) == after
+    assert lifecycle.coverage().unrecorded == ()
+
+
+def test_objects_with_numbers_as_text_for_keys_are_changed_and_deleted(
+    keyed: Any, start: Start, recorded: Recorded
+) -> None:
+    """PostgreSQL compares no number with text."""
+    model = keyed(Integer)
+    factory = start()
+    with factory() as session:
+        one = model(id="5", name="a")
+        session.add(one)
+        session.commit()
+        one.id, one.name = "5", "b"
+        session.commit()
+        session.delete(one)
+        session.commit()
+    assert [found[:3] for found in recorded()] == [
+        (operation, "Keyed", "5") for operation in ("insert", "update", "delete")
+    ]
+
+
+def test_a_row_that_its_key_does_not_find_is_told_of(
+    keyed: Any, start: Start, lifecycle: Lifecycle, engine: Engine
+) -> None:
+    """It is rounded, or kept, as the database has it; what was given finds it or it does not."""
+    model = keyed(Numeric(10, 2))
+    factory = start()
+    with factory.begin() as session:
+        if engine.dialect.name == "sqlite":  # which keeps all digits
+            session.execute(insert(model), [{"id": Decimal("1.005")}])
+            assert [one.key for one in lifecycle.history.find()] == []
+        else:
+            with pytest.warns(UnrecordedWriteWarning, match="cannot be told from others"):
+                session.execute(insert(model), [{"id": Decimal("1.005")}])
+
+
+def test_a_key_that_only_the_mapping_has(
+    base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle, recorded: Recorded
+) -> None:
+    """The table has none, so nothing tells the one that an expression has made."""
+    plain = Table("keyless", base.metadata, Column("code", Integer), Column("name", String(20)))
+
+    class Keyless(base):  # type: ignore[misc, valid-type]
+        __table__ = plain
+        __mapper_args__ = {"primary_key": [plain.c.code]}
+
+    factory = start()
+    with factory.begin() as session:
+        session.execute(insert(plain).values(code=1))
+        with pytest.warns(UnrecordedWriteWarning, match="cannot be told from others"):
+            session.execute(insert(plain).values(code=literal(1) + 1))
+    assert [one[:3] for one in recorded()] == [("insert", "Keyless", "1")]
+
+
+def test_what_the_database_works_out_for_an_object_with_such_a_key(
+    keyed: Any, start: Start, recorded: Recorded
+) -> None:
+    model = keyed(Integer)
+    factory = start()
+    with factory.begin() as session:
+        session.add(model(id="5", name=func.lower("A")))
+    assert recorded()[-1][3]["name"] == Change(ABSENT, "a")
