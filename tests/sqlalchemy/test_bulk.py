@@ -7,10 +7,30 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, String, delete, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    delete,
+    insert,
+    join,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    column_property,
+    mapped_column,
+    sessionmaker,
+)
 
 from lifecycle import ABSENT, MASKED, UNKNOWN, Change, Lifecycle, audited, not_audited, pre_persist
 from lifecycle.changes import Operation
@@ -318,6 +338,31 @@ class TestWhatCannotBeRecorded:
             session.connection().execution_options(**schemas)
             session.execute(update(user).values(name="y"))
         assert len(list(lifecycle.history.find(operation="update"))) == 2
+
+    def test_a_part_of_what_a_class_is_mapped_to(
+        self, base: Any, start: Start, lifecycle: Lifecycle
+    ) -> None:
+        """The other part of the row says which object it is of, if there is one."""
+        one = Table("one_half", base.metadata, Column("id", Integer, primary_key=True))
+        other = Table(
+            "other_half",
+            base.metadata,
+            Column("id", ForeignKey("one_half.id"), primary_key=True),
+            Column("name", String(20)),
+        )
+
+        class Halved(base):  # type: ignore[misc]
+            __table__ = join(one, other)
+            id = column_property(one.c.id, other.c.id)
+
+        factory = start()
+        with factory.begin() as session:
+            session.add(Halved(id=1, name="a"))
+        warned = pytest.warns(UnrecordedWriteWarning, match="a part of what a class is mapped to")
+        with factory.begin() as session, warned:
+            session.execute(other.update().values(name="b"))
+        (gap,) = lifecycle.coverage().unrecorded
+        assert (gap.entities, gap.what) == (("Halved",), "update of other_half")
 
     def test_an_insert_whose_rows_cannot_be_found_again(
         self, base: Any, start: Start, lifecycle: Lifecycle

@@ -14,9 +14,9 @@ from lifecycle.errors import ConfigurationError, ForbiddenWrite, LifecycleError,
 from lifecycle.faults import cause_of
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.cascades import Cascade, effects_of
-from lifecycle.mappers.sqlalchemy.dml import called, target_of
+from lifecycle.mappers.sqlalchemy.dml import called, target_of, writes_inside
 from lifecycle.mappers.sqlalchemy.foreign_keys import ForeignKeys
-from lifecycle.mappers.sqlalchemy.inserts import Insertion, Upsert, insertion_of
+from lifecycle.mappers.sqlalchemy.inserts import Insertion, Upsert, insertion_of, is_upsert
 from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, tables_assigned
 from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables, entities_of
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
@@ -73,6 +73,9 @@ class Capturing:
 
         ``caused_only`` asks for nothing but what the database will do by itself.
         """
+        if not caused_only and _is_read_by_writing(connection, statement):
+            self._unseen.written(statement, target_of(statement), "a part of it writes, too")
+            return None
         captures: list[_Capture] = []
         if not caused_only:
             captures = [
@@ -107,6 +110,9 @@ class Capturing:
         target = target_of(statement)
         if isinstance(target, Table):
             yield from self._tables.of(target)
+            if entities := self._tables.in_joins(target):
+                why = "it changes a part of what a class is mapped to"
+                self._unseen.tell(entities, called(statement, target), why)
             if isinstance(statement, Update):
                 for other in tables_assigned(statement):
                     yield from self._tables.of(other)
@@ -285,6 +291,15 @@ class Capturing:
         """The same for the rows of other tables that the database changes with it."""
         for _, recorded in self._in_order(tables):
             yield recorded, self._unread(recorded, statement, connection, error, CASCADE)
+
+
+def _is_read_by_writing(connection: Connection, statement: UpdateBase) -> bool:
+    """Whether to read the rows of a statement would be to write what a part of it writes.
+
+    Only PostgreSQL knows such parts. Of new rows nothing is read before.
+    """
+    reads = not isinstance(statement, Insert) or is_upsert(statement)
+    return reads and connection.dialect.name == "postgresql" and writes_inside(statement)
 
 
 _ELSEWHERE: Final = f"it has a {_SCHEMAS} of its own"

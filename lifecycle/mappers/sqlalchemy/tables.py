@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
-from sqlalchemy import Column, Dialect, Table
+from sqlalchemy import Column, Dialect, Join, Table
 from sqlalchemy.orm import MANYTOMANY, RelationshipProperty, configure_mappers
 from sqlalchemy.orm import Mapper as ORMMapper
 
@@ -106,6 +106,7 @@ class Tables:
         self._recorder = recorder
         self._faults = faults
         self._known: dict[Table, tuple[RecordedTable, ...]] = {}
+        self._of_joins: dict[Table, list[str]] = {}
         self._names: dict[str, tuple[str, ...]] | None = None
         self._generation = models.generation
 
@@ -117,7 +118,7 @@ class Tables:
     def of(self, table: Any) -> tuple[RecordedTable, ...]:
         """How the rows of a table are recorded; empty when they are not."""
         if self._generation != self._models.generation:
-            self._known, self._names = {}, None
+            self._known, self._names, self._of_joins = {}, None, {}
             self._generation = self._models.generation
         known = self._known.get(table)
         if known is None:
@@ -143,6 +144,18 @@ class Tables:
                         found.setdefault(table.name.lower(), set()).add(entity)
         return {name: tuple(sorted(entities)) for name, entities in found.items()}
 
+    def in_joins(self, table: Table) -> list[str]:
+        """The entities of classes that are mapped to a join of this table with others."""
+        if table not in self._of_joins:
+            self._of_joins[table] = [
+                entity_of(root_of_hierarchy(mapper))
+                for mapper in configured_mappers()
+                if isinstance(mapper.local_table, Join)
+                and table in mapper.tables
+                and self._recorder.wants(policy_of(mapper.class_))
+            ]
+        return self._of_joins[table]
+
     def has_objects(self, table: Any) -> bool:
         """Whether the rows of a table are recorded as objects, or parts of them."""
         return any(isinstance(one, _Objects) for one in self.of(table))
@@ -153,7 +166,7 @@ class Tables:
                 objects = _Objects(mapper, table, self._models, self._recorder, self._faults)
                 if objects.is_wanted:
                     yield objects
-                break
+                    break
         members = _Members(table)
         for mapper in configured_mappers():
             for relationship in mapper.relationships:

@@ -49,17 +49,15 @@ class Unseen:
         """The common table expressions of a query, when they write."""
         for one in expressions:
             if isinstance(one.element, UpdateBase):
-                self._written(
-                    one.element, target_of(one.element), "it is part of another statement"
-                )
+                self.written(one.element, target_of(one.element), "it is part of another statement")
 
     def of_several(self, statement: UpdateBase) -> None:
         """A statement whose target is no table."""
         for one in target_of(statement)._from_objects:
             table = getattr(one, "element", one)
-            self._written(statement, table, "it changes an alias, or more than one table")
+            self.written(statement, table, "it changes an alias, or more than one table")
 
-    def _written(self, statement: UpdateBase, table: Table, why: str) -> None:
+    def written(self, statement: UpdateBase, table: Table, why: str) -> None:
         for recorded in self._tables.of(table):
             self.missed(recorded, statement, why)
         cause = effects_of(self._keys, table, statement, ())
