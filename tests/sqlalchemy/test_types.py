@@ -27,7 +27,7 @@ from sqlalchemy_utils import (
     UUIDType,
 )
 
-from lifecycle import Lifecycle
+from lifecycle import Change, Lifecycle
 from lifecycle.audit.likeness import alike
 
 
@@ -181,3 +181,21 @@ def test_values_of_every_type_are_recorded_as_they_are(
             assert alike(there, record.changes.old(path)), (name, path)
         states[record.key] = record.changes.applied_to(state)
     assert lifecycle.coverage().unrecorded == ()
+
+
+def test_null_as_json_has_it_is_null(
+    base: Any, start: Callable[[], sessionmaker[Session]], recorded: Callable[[], list[Any]]
+) -> None:
+    """SQLAlchemy has a symbol for it, which is a number to Python."""
+
+    class Noted(base):  # type: ignore[misc]
+        __tablename__ = "noted"
+        id: sa.orm.Mapped[int] = mapped_column(primary_key=True)
+        note: sa.orm.Mapped[Any] = mapped_column(sa.JSON(none_as_null=True))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Noted(id=1, note={"a": 1}))
+    with factory.begin() as session:
+        session.get_one(Noted, 1).note = sa.JSON.NULL
+    assert recorded()[-1] == ("update", "Noted", "1", {"note": Change({"a": 1}, None)})

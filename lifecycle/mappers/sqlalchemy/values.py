@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from sqlalchemy import Dialect, Enum, PickleType, TypeDecorator
+from sqlalchemy import JSON, Dialect, Enum, PickleType, TypeDecorator
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.types import TypeEngine
 
@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, set):
         return set(value)
-    return value
+    return None if value is JSON.NULL else value
 
 
 def _range_to_json(value: Range[Any]) -> dict[str, Any]:
