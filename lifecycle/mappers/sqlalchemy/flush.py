@@ -18,7 +18,7 @@ from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.cascades import after_flush
 from lifecycle.mappers.sqlalchemy.doomed import committed_already
-from lifecycle.mappers.sqlalchemy.fetching import connection_of
+from lifecycle.mappers.sqlalchemy.fetching import connection_of, is_sharded
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
@@ -160,19 +160,23 @@ class Flush:
     ) -> None:
         by_connection: dict[Connection, list[Written | Plain]] = {}
         causes = self._settling.causes
-        wanted: dict[Model, tuple[Telling, list[Written | Plain]] | None] = {}
+        wanted: dict[Any, tuple[Telling, list[Written | Plain]] | None] = {}
+        sharded = is_sharded(self._session)
         for one in done:
-            if one.model not in wanted:
-                wanted[one.model] = None
+            shard: Any = one.state.identity_token if sharded else None
+            place: Any = (one.model, shard) if sharded else one.model
+            if place not in wanted:
+                wanted[place] = None
                 if self._services.recorder.wants(one.model.policy):
-                    connection = connections[one.model] = connection_of(self._session, one.model)
+                    connection = connection_of(self._session, one.model, shard)
+                    connections[one.model] = connection
                     found = by_connection.setdefault(connection, [])
                     telling = Telling(one.model, connection.dialect, self._services.faults)
-                    wanted[one.model] = telling, found
-            place = wanted[one.model]
-            if place is None:
+                    wanted[place] = telling, found
+            at = wanted[place]
+            if at is None:
                 continue
-            telling, found = place
+            telling, found = at
             cause = causes.get(one.state) if causes else None
             if cause is None:
                 found.append(telling.told(one))

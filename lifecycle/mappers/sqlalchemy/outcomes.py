@@ -9,7 +9,12 @@ from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.changes import Change, Delta, Operation, SetEdit
 from lifecycle.mappers.sqlalchemy.collections import ManyToMany, Membership, memberships
-from lifecycle.mappers.sqlalchemy.fetching import connection_of, fetch_columns, stored_members
+from lifecycle.mappers.sqlalchemy.fetching import (
+    connection_of,
+    fetch_columns,
+    is_sharded,
+    stored_members,
+)
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import NOTHING, OldValues
@@ -224,18 +229,19 @@ class Outcomes:
 
     def _read_back(self, done: list[Done]) -> bool:
         """Read, in one SELECT per mapper, the values that only the database knows, if any."""
-        by_model: dict[Model, dict[tuple[Any, ...], Done]] = {}
+        by_place: dict[tuple[Model, Any], dict[tuple[Any, ...], Done]] = {}
+        sharded = is_sharded(self._session)
         for one in done:
             if one.unread:
                 identity = tuple(one.state.dict[name] for name in one.model.identity)
-                by_model.setdefault(one.model, {})[identity] = one
-        for model, ones in by_model.items():
+                place = one.model, one.state.identity_token if sharded else None
+                by_place.setdefault(place, {})[identity] = one
+        for (model, shard), ones in by_place.items():
             names = sorted({name for one in ones.values() for name in one.unread})
-            for identity, values in fetch_columns(
-                connection_of(self._session, model), model, names, ones
-            ):
+            connection = connection_of(self._session, model, shard)
+            for identity, values in fetch_columns(connection, model, names, ones):
                 complete(ones[identity], values)
-        return bool(by_model)
+        return bool(by_place)
 
 
 def _has_mark(model: Model, whole: tuple[Any, ...]) -> bool:
