@@ -58,7 +58,7 @@ def keyed(base: type[DeclarativeBase]) -> Callable[[Any], Any]:
     def declare(type_: Any) -> Any:
         class Keyed(base):  # type: ignore[misc, valid-type]
             __tablename__ = "keyed"
-            id: Mapped[Any] = mapped_column(type_, primary_key=True)
+            id: Mapped[Any] = mapped_column(type_, primary_key=True, autoincrement=False)
             name: Mapped[str | None] = mapped_column(String(20))
 
         return Keyed
