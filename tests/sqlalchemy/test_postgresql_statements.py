@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.schema import CreateSchema
 
 from lifecycle import Change, Lifecycle
 from lifecycle.errors import UnrecordedWriteWarning
@@ -187,3 +188,30 @@ def test_keys_that_are_made_by_chance_are_no_deletions(
     with factory.begin() as session, pytest.warns(UnrecordedWriteWarning, match="cannot be told"):
         session.execute(statement, execution_options={"synchronize_session": False})
     assert [one[0] for one in recorded()] == ["insert"]
+
+
+def test_a_tenant_with_a_schema_of_its_own_has_a_log_of_its_own(
+    base: type[DeclarativeBase], engine: Engine, lifecycle: Lifecycle
+) -> None:
+    class Tenancy(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "tenancies"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(20))
+
+    factory = sessionmaker(engine)
+    lifecycle.install(factory)
+    schemas = {"schema_translate_map": {None: "tenant"}}
+    tenant = engine.execution_options(**schemas)
+    with engine.begin() as connection:
+        connection.execute(CreateSchema("tenant"))
+    base.metadata.create_all(tenant)
+    lifecycle.create_tables(tenant)
+    with factory.begin() as session:
+        session.connection(execution_options=schemas)
+        session.add(Tenancy(id=1, name="a"))
+    with factory.begin() as session:
+        session.connection(execution_options=schemas)
+        session.execute(update(Tenancy).values(name="b"))
+    lifecycle.uninstall(factory)
+    found = Lifecycle(store=tenant).history.find(newest_first=False)
+    assert [str(record.operation) for record in found] == ["insert", "update"]

@@ -311,7 +311,7 @@ def _of_mappers(
         flush = _flush_of(running, state)
         if (
             flush is not None
-            and not last_word.takes(mapper)
+            and not (mapper.dispatch.before_update.listeners and last_word.takes(mapper))
             and flush.assigned.get(state) != len(state.committed_state)
         ):
             flush.late(state, Operation.UPDATE)
