@@ -46,8 +46,16 @@ def segment(text: str) -> str:
     return quote(escaped, safe=":,@~")
 
 
+class BadEscape(ValueError):
+    """A segment has an escape that stands for nothing."""
+
+    def __init__(self, escape: str) -> None:
+        super().__init__(f"{escape!r} is no escape; known are ~0 ~1 ~2 ~3 and ~uXXXX")
+        self.escape = escape
+
+
 def unsegment(text: str) -> str:
-    """The text a decoded segment stands for. Raises ``ValueError`` for an unknown escape."""
+    """The text a decoded segment stands for. Raises `BadEscape` for an unknown one."""
     return _ESCAPE.sub(_unescaped, text)
 
 
@@ -58,7 +66,7 @@ def _unescaped(match: re.Match[str]) -> str:
     try:
         return _MEANING[escape]
     except KeyError:
-        raise ValueError(f"{match[0]!r} is no escape; known are ~0 ~1 ~2 ~3 and ~uXXXX") from None
+        raise BadEscape(match[0]) from None
 
 
 # --- where a request is ---------------------------------------------------------------------

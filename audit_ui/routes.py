@@ -20,7 +20,8 @@ from audit_ui.errors import Mistake
 from audit_ui.filters import Filters
 from audit_ui.forms import read_body, read_fields
 from audit_ui.languages import gettext as _
-from audit_ui.links import JSON, unsegment
+from audit_ui.languages import gettext_noop
+from audit_ui.links import JSON, BadEscape, unsegment
 from audit_ui.origins import check_origin
 from audit_ui.reader import Reader
 from audit_ui.referring import Remembered
@@ -49,6 +50,13 @@ __all__ = ["Pages"]
 _log = logging.getLogger("audit_ui")
 
 _BOTH: Final = ("GET", "POST")
+
+_ACTIONS: Final = {
+    "view": gettext_noop("view"),
+    "export": gettext_noop("export"),
+    "restore": gettext_noop("restore"),
+}
+"""How the pages call what access is asked for."""
 
 _View: TypeAlias = Callable[..., Response]
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -204,7 +212,7 @@ class Pages:
                 _(
                     "The application did not give you the right to %(action)s it. Sign in with "
                     "another account, or ask whoever runs the application.",
-                    action=action,
+                    action=_(_ACTIONS[action]),
                 ),
             )
 
@@ -221,11 +229,14 @@ class Pages:
 def _names(request: Request) -> dict[str, str]:
     try:
         names = {name: unsegment(text) for name, text in request.path_params.items()}
-    except ValueError as error:
+    except BadEscape as error:
         raise Mistake(
             404,
             _("This address is damaged"),
-            _("In it, %(error)s. Look for the record in the feed.", error=error),
+            _(
+                "%(escape)s stands for nothing in it. Look for the record in the feed.",
+                escape=repr(error.escape),
+            ),
         ) from None
     if names.get("entity") == "":  # to the store it would mean every entity
         raise Mistake(404, _("No entity has an empty name"), _("Choose the entity in the feed."))

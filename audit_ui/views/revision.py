@@ -92,7 +92,7 @@ def _net(records: Sequence[Record]) -> tuple[Record, ...]:
         raise Mistake(
             409,
             _("These changes do not add up"),
-            _("%(error)s. See them one by one instead.", error=error),
+            _("One of them does not follow from the one before it. See them one by one instead."),
         ) from error
     return tuple(
         replace(

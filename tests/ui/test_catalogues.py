@@ -165,6 +165,12 @@ def test_no_page_says_anything_in_english(lifecycle: Lifecycle, language: str) -
     }
     failures |= {"/?since=x": 400, "/?q=prize:1": 400, "/?key=1": 400, "/a/x": 404}
     failures["/?q=since:1d since:2d"] = 400
+    failures |= {"/o/zunge.Kunde/~9": 404, "/?older_than=x": 400, "/?no=x": 400, "/g/x": 404}
+    failures |= {
+        f"/o/zunge.Kunde/1?v={first.id[:-1]}99": 404,
+        "/o/zunge.Kunde/1?at=1999-01-01": 404,
+    }
+    failures |= {"/o/zunge.Kunde/1/restore": 404, "/o/zunge.Kunde/1/f/nichts": 404}
     with TestClient(app, headers={"accept-language": language}) as client:
         lang = catalogues()[language].lang
         for address in [*feed, *pages, *deeds, *failures]:
@@ -176,6 +182,20 @@ def test_no_page_says_anything_in_english(lifecycle: Lifecycle, language: str) -
         assert sent.status_code == 409
         assert in_english(sent.text) == []
         assert in_english(client.post("/").text) == []
+
+
+def test_a_refusal_names_the_right_in_the_language(lifecycle: Lifecycle) -> None:
+    """What was to be seen, exported or put back, and not the word that access is asked with."""
+
+    def nobody(user: Any, action: str, subject: audit_ui.Subject) -> bool:
+        return False
+
+    addresses = {"/": "ansehen", "/export.csv": "exportieren", "/r/x/undo": "zurücksetzen"}
+    with TestClient(audit_ui.create_app(lifecycle, access=nobody, locale="de")) as client:
+        for address, right in addresses.items():
+            answer = client.get(address)
+            assert answer.status_code == 403
+            assert f"nicht gegeben ({right})" in read(answer.text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
