@@ -30,7 +30,7 @@ __all__ = [
     "version_of",
 ]
 
-LOOKED_AT: Final = (200, 1_000)
+LOOKED_AT: Final = (200, 800)
 """How many records each question of a search looks at."""
 
 DEEP: Final = 250

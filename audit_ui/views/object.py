@@ -7,24 +7,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
+from typing import Any
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from audit_ui.comparing import compared
-from audit_ui.diffs import state_table, table
+from audit_ui.comparing import Comparison, compared
+from audit_ui.diffs import Table, state_table, table
 from audit_ui.errors import Mistake
 from audit_ui.filters import read_moment
 from audit_ui.languages import gettext as _
 from audit_ui.places import Cursor, place_text, read_record_id
 from audit_ui.raw import plain, plain_changes
-from audit_ui.reading import Slice, lineage, newest_first, state_at, version_of
+from audit_ui.reading import Lineage, Slice, State, lineage, newest_first, state_at, version_of
 from audit_ui.referring import Target
 from audit_ui.site import Site
 from lifecycle.audit.records import Position, Record
 from lifecycle.audit.store import Query
-from lifecycle.changes import Operation, diff
+from lifecycle.changes import ChangeSet, Operation, diff
 
 __all__ = ["object_page"]
 
@@ -37,6 +38,39 @@ CLOSE = timedelta(minutes=10)
 """How soon a change follows another one of the same run."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The records a page begins with, the selected one, and the records behind that.
+
+    ``timeline`` are those that are listed, ``start`` is where among the records they begin.
+    """
+
+    known: Slice
+    selected: Record
+    line: Lineage
+    start: int
+
+    @property
+    def timeline(self) -> Sequence[Record]:
+        return self.line.records[self.start : self.start + LIMIT]
+
+    @property
+    def state(self) -> State:
+        """That of the object at the selected version."""
+        return state_at(self.line.records[self.line.records.index(self.selected) :])
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the tables hold: the comparison, where one is asked for, the changes, and the state."""
+
+    comparison: Comparison | None
+    changes: ChangeSet
+    state: State
+    table: Table
+    state_table: Table
+
+
 def object_page(site: Site, request: Request, entity: str, key: str) -> Response:
     """One object's history; the newest version is selected unless the address names another."""
     params, query = request.query_params, Query(entity=entity, key=key)
@@ -44,67 +78,102 @@ def object_page(site: Site, request: Request, entity: str, key: str) -> Response
     if params.get("nth"):
         chosen = _counted(known, params["nth"], params.get("of", ""))
         return RedirectResponse(site.links(request).object(entity, chosen.key, v=chosen.id), 303)
-    line = lineage(site.store, query, known, selected.position, 3 - calls)
-    full = params.get("full") == "1"
-    against = params.get("against", "")
-    comparison = compared(line.records, selected, against) if against not in ("", "prev") else None
-    if against == "now" and known.newer is not None:
-        raise _too_far()
-    changes = selected.changes if comparison is None else comparison.changes
-    chosen_at = line.records.index(selected)
-    state = state_at(line.records[chosen_at:])
-    start = max(0, chosen_at - LIMIT // 2) if chosen_at >= LIMIT else 0
-    timeline = line.records[start : start + LIMIT]
-    first, last = (selected, selected)
-    if comparison is not None:
-        first, last = comparison.older, comparison.newer
-    shown = table(changes, full=full, leading=site.leading(entity, first, last))
-    leading = site.leading(entity, selected, selected)
-    shown_state = state_table(state.values, full=full, leading=leading)
-    calls, targets = line.calls, list[Target]()
+    page = _chosen(site, query, known, selected, 3 - calls)
+    shown = _shown(site, params, page)
+    calls, targets = page.line.calls, list[Target]()
     if calls:
-        targets = site.targets(request, shown.targets(), shown_state.targets())
+        targets = site.targets(request, shown.table.targets(), shown.state_table.targets())
         calls -= bool(targets)
     siblings = _siblings(site, selected) if calls else []
     return site.render(
         request,
         "object.html",
-        json=lambda: {
-            "entity": entity,
-            "key": key,
-            "selected": plain(selected),
-            "compared": plain_changes(changes),
-            "state": plain_changes(diff({}, state.values)),
-            "complete": state.inserted is not None,
-            "versions": [plain(record) for record in timeline],
-            "newer_than": place_text(known.newer),
-            "older_than": place_text(timeline[-1].position),
-        },
+        json=lambda: _plain(entity, key, page, shown),
         entity=entity,
         key=key,
-        standing=_standing(known),
         selected=selected,
-        table=shown,
         names=site.names(targets),
-        comparison=comparison,
-        against=against if comparison else "prev",
         siblings=siblings[:SIBLINGS],
         more_siblings=len(siblings) > SIBLINGS,
-        versions=len(known.records),
-        number=known.records[::-1].index(selected) + 1 if selected in known.records else 1,
-        counted_from=_just_after(known.records[0].position),
-        is_newest=known.newer is None,
-        state=state,
-        state_table=shown_state,
-        days=_days(timeline, selected),
-        timeline=timeline,
-        last=timeline[-1],
-        more=line.more or len(line.records) > start + LIMIT,
-        newer=timeline[0].position if start else known.newer,
-        other_life=_other_life(known, key),
-        full=full,
+        full=params.get("full") == "1",
         may_undo=site.may_undo(request, selected),
+        **_of_tables(params, shown),
+        **_of_timeline(page, key),
     )
+
+
+def _chosen(site: Site, query: Query, known: Slice, selected: Record, calls: int) -> _Chosen:
+    line = lineage(site.store, query, known, selected.position, calls)
+    chosen_at = line.records.index(selected)
+    return _Chosen(known, selected, line, max(0, chosen_at - LIMIT // 2) * (chosen_at >= LIMIT))
+
+
+def _shown(site: Site, params: QueryParams, page: _Chosen) -> _Shown:
+    """Raises `Mistake` where there is nothing to compare with."""
+    full, against, selected = params.get("full") == "1", params.get("against", ""), page.selected
+    comparison = None
+    if against not in ("", "prev"):
+        comparison = compared(page.line.records, selected, against)
+    if against == "now" and page.known.newer is not None:
+        raise _too_far()
+    first, last, changes = selected, selected, selected.changes
+    if comparison is not None:
+        first, last, changes = comparison.older, comparison.newer, comparison.changes
+    leading = site.leading(selected.entity, first, last)
+    leading_then = site.leading(selected.entity, selected, selected)
+    state = page.state
+    return _Shown(
+        comparison=comparison,
+        changes=changes,
+        state=state,
+        table=table(changes, full=full, leading=leading),
+        state_table=state_table(state.values, full=full, leading=leading_then),
+    )
+
+
+def _plain(entity: str, key: str, page: _Chosen, shown: _Shown) -> dict[str, Any]:
+    """The page as JSON holds it."""
+    return {
+        "entity": entity,
+        "key": key,
+        "selected": plain(page.selected),
+        "compared": plain_changes(shown.changes),
+        "state": plain_changes(diff({}, shown.state.values)),
+        "complete": shown.state.inserted is not None,
+        "versions": [plain(record) for record in page.timeline],
+        "newer_than": place_text(page.known.newer),
+        "older_than": place_text(page.timeline[-1].position),
+    }
+
+
+def _of_tables(params: QueryParams, shown: _Shown) -> dict[str, Any]:
+    """What the template is told of the changes and the state."""
+    return {
+        "comparison": shown.comparison,
+        "against": params.get("against", "") if shown.comparison else "prev",
+        "table": shown.table,
+        "state": shown.state,
+        "state_table": shown.state_table,
+    }
+
+
+def _of_timeline(page: _Chosen, key: str) -> dict[str, Any]:
+    """What the template is told of the versions, and of the pages before and after."""
+    known, selected, timeline = page.known, page.selected, page.timeline
+    newest_last = known.records[::-1]
+    return {
+        "standing": _standing(known),
+        "versions": len(known.records),
+        "number": newest_last.index(selected) + 1 if selected in known.records else 1,
+        "counted_from": _just_after(known.records[0].position),
+        "is_newest": known.newer is None,
+        "days": _days(timeline, selected),
+        "timeline": timeline,
+        "last": timeline[-1],
+        "more": page.line.more or len(page.line.records) > page.start + LIMIT,
+        "newer": timeline[0].position if page.start else known.newer,
+        "other_life": _other_life(known, key),
+    }
 
 
 def _known(site: Site, params: QueryParams, query: Query) -> tuple[Slice, Record, int]:
