@@ -167,6 +167,18 @@ def test_nothing_is_said_of_what_pre_load_has_replaced(lifecycle: Lifecycle, tri
     found.save()
 
 
+def test_nothing_is_said_of_what_an_update_of_the_document_has_changed(trip: Trip) -> None:
+    """Which leaves the document in memory as it was."""
+    trip.update(set__tags=["b"], unset__extra=1)
+    trip.title = "y"
+    trip.save()
+    trip.tags = ["c"]
+    trip.save()
+    trip.tags.clear()
+    with pytest.warns(LostEditWarning, match="change of tags"):
+        trip.save()
+
+
 @pytest.fixture
 def strictly(mongo: object) -> Iterator[Lifecycle]:
     """A Lifecycle whose old values come from each write itself."""

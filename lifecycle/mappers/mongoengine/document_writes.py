@@ -195,6 +195,7 @@ def _followed(image: Image | None, seen: Seen) -> Image | None:
         return None
     unsets = [name for name in before if name not in after]
     now = applied(image, after, unsets)
+    now.remade = image.otherwise(now.son)  # the document in memory stays as it was
     for name, value in after.items():
         if value is UNKNOWN:
             now.projection = now.projection.forgotten(name)
