@@ -151,6 +151,40 @@ def test_hooks_are_told_the_same_before_and_after_an_edit_is_written(
         }
 
 
+EMPTIED: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
+    ("list", lambda d: setattr(d, "tags", []), {"tags": []}),
+    ("dict", lambda d: setattr(d, "extra", None), {"extra": {}}),
+    ("map", lambda d: d.counts.pop("one"), {"counts": {}}),
+    ("embedded", lambda d: d.knob.marks.pop("k"), {"knob.marks": {}}),
+    ("as it was", lambda d: d.others.append(d) or d.others.pop(), {}),
+]
+
+
+@pytest.mark.parametrize(("case", "edit", "expected"), EMPTIED, ids=[case for case, *_ in EMPTIED])
+def test_hooks_see_what_has_become_empty_as_the_document_does(
+    lifecycle: Lifecycle,
+    dial: Dial,
+    records: Any,
+    case: str,
+    edit: Callable[[Any], Any],
+    expected: dict[str, Any],
+) -> None:
+    """Before and after the write, by which mongoengine takes it from the database."""
+    told: list[Any] = []
+
+    @lifecycle.subscribe
+    @pre_update(Dial)
+    @post_update(Dial)
+    def note(event: Any) -> None:
+        told.append({name: event.changes.new(name) for name in event.changes})
+
+    records()
+    edit(dial)
+    dial.save()
+    assert told == ([expected, expected] if expected else [])
+    assert [change.new for record in records() for change in record.changes.values()] == [ABSENT]
+
+
 def test_a_field_deleted_goes_back_to_its_default(dial: Dial, records: Any) -> None:
     """mongoengine assigns it."""
     dial.level = 9

@@ -27,7 +27,14 @@ from lifecycle.errors import HistoryError, HookDefinitionError
 from lifecycle.hooks import Hook, model_hooks
 from lifecycle.keys import key_text
 from lifecycle.mappers.base import Services
-from lifecycle.mappers.mongoengine.fields import logged, path_of, python, spread, stored_id
+from lifecycle.mappers.mongoengine.fields import (
+    logged,
+    path_of,
+    python,
+    spread,
+    stored_id,
+    without_value,
+)
 from lifecycle.mappers.mongoengine.images import Image
 from lifecycle.mappers.mongoengine.values import as_stored
 from lifecycle.markers import ABSENT, Marker
@@ -181,13 +188,13 @@ class DocumentModel:
             path, field = path_of(self.cls, db_path, {} if image is None else image.son)
             old, new = python(field, change.old), python(field, change.new)
             if operation is Operation.UPDATE:
-                # An attribute without a value in the database reads as None.
+                none = without_value(field)
                 found.update(
                     spread(
                         field,
                         path,
-                        None if old is ABSENT else old,
-                        None if new is ABSENT else new,
+                        none if old is ABSENT else old,
+                        none if new is ABSENT else new,
                     )
                 )
             else:

@@ -27,6 +27,7 @@ __all__ = [
     "spread",
     "stored",
     "stored_id",
+    "without_value",
 ]
 
 _Leaf = Callable[[Any, Any], Any]
@@ -155,7 +156,7 @@ def spread(field: Any, path: tuple[str, ...], old: Any, new: Any) -> Iterator[tu
     """The changes from one Python value to another, inside embedded documents by path.
 
     Other dicts, and lists that got longer or shorter, are changed as a whole. Inside an embedded
-    document a field without a value is ``None``, as its attribute is.
+    document a field without a value is as its attribute is.
     """
     if same(old, new):
         return
@@ -166,13 +167,23 @@ def spread(field: Any, path: tuple[str, ...], old: Any, new: Any) -> Iterator[tu
         yield from spread(inner, (*path, segment), was, now)
 
 
+def without_value(field: Any) -> Any:
+    """What an attribute reads as whose value is not in the database: ``None``, or empty.
+
+    mongoengine unsets a list or dict that has become empty, where that is its field's default.
+    """
+    default = getattr(field, "default", None)
+    return default() if default is list or default is dict else None
+
+
 def _inside(field: Any, old: Any, new: Any) -> Iterator[tuple[str, Any, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         if isinstance(field, _EMBEDDED) and old.get("_cls") == new.get("_cls"):
             cls = _embedded_class(field, new)
             for name in dict.fromkeys((*old, *new)):
                 inner = None if cls is None else cls._fields.get(name)
-                yield name, inner, old.get(name), new.get(name)
+                none = without_value(inner)
+                yield name, inner, old.get(name, none), new.get(name, none)
         elif _holds_embedded(field) and old.keys() == new.keys():
             for key in old:
                 yield key, field.field, old[key], new[key]
