@@ -138,12 +138,16 @@ class Model:
 
     def key(self, state: InstanceState[Any]) -> str | None:
         """The text of an object's identity as its attributes have it; ``None`` while unknown."""
+        return self.key_in(state.dict)
+
+    def key_in(self, values: Mapping[str, Any]) -> str | None:
+        """The same by these attributes."""
         if len(self.identity) == 1:
-            value = state.dict.get(self.identity[0])
+            value = values.get(self.identity[0])
             if type(value) is int:
                 return str(value)  # as `key_text` has it, without being asked
             return None if value is None else self.key_text((value,))
-        identity = tuple(map(state.dict.get, self.identity))
+        identity = tuple(map(values.get, self.identity))
         return None if identity == (None,) * len(identity) else self.key_text(identity)
 
     def stored_key(self, state: InstanceState[Any]) -> str | None:

@@ -117,9 +117,8 @@ def moves_in_order(moves: list[Done]) -> Iterator[Done]:
             yield one
 
 
-def inserted(model: Model, state: State) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+def inserted(model: Model, state: State, values: Values) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """What an INSERT wrote, and the fields whose value the database worked out."""
-    values = state.obj().__dict__  # the session holds it
     try:
         return model.values_of(values), ()
     except KeyError:

@@ -166,10 +166,11 @@ class Outcomes:
 
     def _came(self, model: Model, state: State, replaced: _AllReplaced) -> Done | None:
         """What a new object is: an INSERT, or a change of the row it takes the place of."""
-        brought, unread = inserted(model, state)
-        if _has_mark(model, brought):
+        values = state.obj().__dict__  # the session holds it
+        brought, unread = inserted(model, state, values)
+        if model.removal is not None and _has_mark(model, brought):
             return None  # it comes removed
-        key = model.key(state)
+        key = model.key_in(values)
         assert key is not None  # the flush has given it one
         before = replaced.get((model.entity, key)) if replaced else None
         if before is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
-from operator import is_
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Table, insert
@@ -71,8 +70,8 @@ def _is_printable(values: tuple[str | None, ...]) -> bool:
 
 
 def _is_one(values: _Row) -> bool:
-    """Whether all of these are the same one."""
-    return all(map(is_, values, repeat(values[0])))
+    """Whether all of these are the same: numbers, texts, or nothing."""
+    return values.count(values[0]) == len(values)
 
 
 def _by_themselves(placeholder: str, columns: list[_Row]) -> tuple[str, list[_Row]]:
