@@ -170,14 +170,14 @@ def test_the_last_seal_and_the_last_verification_are_told(lifecycle: Lifecycle) 
 def test_the_last_pruning_is_told(lifecycle: Lifecycle) -> None:
     """When, by whom and why, beside how far the log goes back."""
     with TestClient(audit_ui.create_app(lifecycle, access=everyone)) as client:
-        assert "It was never pruned." in see(client, "/-/coverage")
+        assert "no pruning is noted" in see(client, "/-/coverage")
         for actor, ago in (("eve", 2), ("cron", 0)):
             with acting(actor, reason=f"older than {ago} days"):
                 lifecycle.privacy.prune(older_than=timedelta(days=ago))
                 lifecycle.evidence.seal()
         page = see(client, "/-/coverage")
         told = client.get("/-/coverage.json").json()["integrity"]
-    assert "never pruned" not in page
+    assert "no pruning is noted" not in page
     assert re.search(r"Last pruned \S+ \S+ ?, by cron older than 0 days", page), page
     assert (told["pruned_by"], told["pruned_why"]) == ("cron", "older than 0 days")
     assert told["pruned_at"].startswith(f"{datetime.now(UTC):%Y-}")
