@@ -25,6 +25,7 @@ from sqlalchemy import (
     literal,
     update,
 )
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from lifecycle import ABSENT, Change, Lifecycle
@@ -170,3 +171,35 @@ def test_what_the_database_works_out_for_an_object_with_such_a_key(
     with factory.begin() as session:
         session.add(model(id="5", name=func.lower("A")))
     assert recorded()[-1][3]["name"] == Change(ABSENT, "a")
+
+
+def test_an_upsert_that_meets_a_row_by_a_key_that_is_worked_out(
+    base: type[DeclarativeBase], start: Start, lifecycle: Lifecycle, engine: Engine
+) -> None:
+    """Nobody knows it before, so the row is told of; one that is met by another key is recorded."""
+
+    class Coded(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "coded"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        code: Mapped[str] = mapped_column(String(20), unique=True)
+        name: Mapped[str | None] = mapped_column(String(20))
+
+    def put(session: Session, **values: Any) -> None:
+        dialect = {"postgresql": postgresql, "sqlite": sqlite}.get(engine.dialect.name)
+        if dialect is None:
+            changed = mysql.insert(Coded).values(**values)
+            session.execute(changed.on_duplicate_key_update(name="x"))
+        else:
+            made = dialect.insert(Coded).values(**values)
+            key = "id" if values["id"] == 1 else "code"
+            session.execute(made.on_conflict_do_update(index_elements=[key], set_={"name": "x"}))
+
+    factory = start()
+    with factory.begin() as session:
+        session.add_all([Coded(id=1, code="a"), Coded(id=2, code="b")])
+    with factory.begin() as session:
+        put(session, id=1, code=func.lower("C"))
+    assert [one.key for one in lifecycle.history.find(operation="update")] == ["1"]
+    assert lifecycle.coverage().unrecorded == ()
+    with factory.begin() as session, pytest.warns(UnrecordedWriteWarning, match="cannot be told"):
+        put(session, id=99, code=func.lower("B"))

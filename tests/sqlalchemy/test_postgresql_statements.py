@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import (
     Engine,
+    Index,
     Integer,
     String,
     delete,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import postgresql
@@ -215,3 +217,25 @@ def test_a_tenant_with_a_schema_of_its_own_has_a_log_of_its_own(
     lifecycle.uninstall(factory)
     found = Lifecycle(store=tenant).history.find(newest_first=False)
     assert [str(record.operation) for record in found] == ["insert", "update"]
+
+
+def test_an_upsert_that_meets_a_row_by_an_index_of_an_expression(
+    base: type[DeclarativeBase], start: Start
+) -> None:
+    class Named(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "named"
+        __table_args__ = (Index("named_lower", text("lower(name)"), unique=True),)
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str] = mapped_column(String(20))
+        times: Mapped[int] = mapped_column()
+
+    factory = start()
+    with factory.begin() as session:
+        session.add(Named(id=1, name="a", times=1))
+    statement = postgresql.insert(Named).values(id=2, name="A", times=1)
+    with factory.begin() as session, pytest.warns(UnrecordedWriteWarning, match="cannot be told"):
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[text("lower(name)")], set_={"times": Named.times + 1}
+            )
+        )

@@ -173,6 +173,14 @@ class Upsert:
         self._connection = connection
         self._recorded = recorded
         self.statement: Final = statement
+        self._hits = self._given = 0
+        self._is_certain = all(
+            isinstance(one, Column)
+            for index in recorded.table.indexes
+            if index.unique
+            for one in index.expressions
+        )
+        """Whether every unique key of the rows is known; not those of expressions."""
         self._probes: Final = list(self._work_out(statement, parameters))
         self._before: Final = self._probe()
 
@@ -180,8 +188,11 @@ class Upsert:
         self, statement: Insert, parameters: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[tuple[Column[Any], ...], list[Identity]]]:
         given = _given_rows(statement, parameters) or self._selected(statement)
+        self._given = len(given)
         for columns in _unique_keys(self._recorded):
             values = [tuple(row.get(column.key) for column in columns) for row in given]
+            if any(isinstance(part, ColumnElement) for value in values for part in value):
+                self._is_certain = False
             known = [value for value in values if all(map(_is_known, value))]
             if known:
                 yield columns, list(dict.fromkeys(known))
@@ -221,12 +232,27 @@ class Upsert:
         after = self._probe()
         for some in chunks(identity for identity in self._before if identity not in after):
             after |= rows_by_identity(self._connection, self._recorded, some)
+        self._hits = 0
+        of_mysql = self._connection.dialect.name in ("mysql", "mariadb")
         for identity in {**self._before, **after}:
-            yield self._before.get(identity), after.get(identity)
+            old, new = self._before.get(identity), after.get(identity)
+            if old != new:  # MySQL counts a row that is changed twice
+                self._hits += 2 if of_mysql and old is not None else 1
+            yield old, new
 
     def missed(self, result: CursorResult[Any]) -> int:
-        """None, as long as the table has a unique key that the statement gives values for."""
-        return 0 if self._probes else max(1, result.rowcount)
+        """How many rows it hit by unique keys that are not known before it runs.
+
+        All, if the statement gives no values for any unique key of the table.
+        """
+        if not self._probes:
+            return max(1, result.rowcount)
+        if self._is_certain:
+            return 0
+        count = result.rowcount
+        if count < 0 and hasattr(self.statement._post_values_clause, "update_values_to_set"):
+            count = self._given  # psycopg does not tell; each updates a row, or comes as one
+        return max(0, count - self._hits)
 
 
 _UNIQUE: Final = (PrimaryKeyConstraint, UniqueConstraint)
