@@ -56,6 +56,10 @@ def plus(dial: Dial) -> None:
     dial.tags += ["c"]
 
 
+def times(dial: Dial) -> None:
+    dial.tags *= 2
+
+
 EDITS: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
     ("nothing", lambda d: None, {}),
     ("the same value", lambda d: setattr(d, "name", "a"), {}),
@@ -66,12 +70,27 @@ EDITS: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
     ("None where there is a default", lambda d: setattr(d, "level", None), {}),
     ("+=", plus, {"tags": ListEdit((Splice(2, (), ("c",)),))}),
     ("append", lambda d: d.tags.append("c"), {"tags": ListEdit((Splice(2, (), ("c",)),))}),
+    ("extend", lambda d: d.tags.extend("cd"), {"tags": ListEdit((Splice(2, (), ("c", "d")),))}),
+    ("insert", lambda d: d.tags.insert(1, "c"), {"tags": ListEdit((Splice(1, (), ("c",)),))}),
+    ("pop", lambda d: d.tags.pop(), {"tags": ListEdit((Splice(1, ("a",), ()),))}),
+    ("remove by value", lambda d: d.tags.remove("b"), {"tags": ListEdit((Splice(0, ("b",), ()),))}),
+    ("del item", lambda d: d.tags.__delitem__(0), {"tags": ListEdit((Splice(0, ("b",), ()),))}),
+    ("*=", times, {"tags": ListEdit((Splice(2, (), ("b", "a")),))}),
+    ("reverse", lambda d: d.tags.reverse(), {"tags": Change(["b", "a"], ["a", "b"])}),
+    (
+        "slice",
+        lambda d: d.tags.__setitem__(slice(0, 2), ["z"]),
+        {"tags": Change(["b", "a"], ["z"])},
+    ),
     ("item", lambda d: d.tags.__setitem__(1, "z"), {"tags.1": Change("a", "z")}),
     ("sort", lambda d: d.tags.sort(), {"tags": Change(["b", "a"], ["a", "b"])}),
     ("item of a list in a list", lambda d: d.rows[1].__setitem__(0, 9), {"rows.1.0": Change(2, 9)}),
     ("key", lambda d: d.extra.__setitem__("x", 2), {"extra.x": Change(1, 2)}),
     ("new key", lambda d: d.extra.setdefault("z", 2), {"extra.z": Change(ABSENT, 2)}),
     ("key gone", lambda d: d.extra.pop("x"), {"extra.x": Change(1, ABSENT)}),
+    ("del key", lambda d: d.extra.__delitem__("x"), {"extra.x": Change(1, ABSENT)}),
+    ("popitem", lambda d: d.counts.popitem(), {"counts": Change({"one": 1}, ABSENT)}),
+    ("dict.clear()", lambda d: d.counts.clear(), {"counts": Change({"one": 1}, ABSENT)}),
     ("update", lambda d: d.extra.update(x=3), {"extra.x": Change(1, 3)}),
     (
         "deep inside",
@@ -104,6 +123,16 @@ EDITS: list[tuple[str, Callable[[Any], Any], dict[str, Any]]] = [
         "create",
         lambda d: d.knobs.create(size=3),
         {"knobs": ListEdit((Splice(2, (), ({"size": 3, "marks": {}},)),))},
+    ),
+    (
+        "append to a list of embedded",
+        lambda d: d.knobs.append(Knob(size=3)),
+        {"knobs": ListEdit((Splice(2, (), ({"size": 3, "marks": {}},)),))},
+    ),
+    (
+        "filter().delete()",
+        lambda d: d.knobs.filter(size=1).delete(),
+        {"knobs": ListEdit((Splice(0, ({"size": 1, "marks": {}},), ()),))},
     ),
     (
         "remove",
@@ -185,6 +214,43 @@ def test_hooks_see_what_has_become_empty_as_the_document_does(
     assert [change.new for record in records() for change in record.changes.values()] == [ABSENT]
 
 
+@pytest.mark.parametrize(
+    ("edit", "field", "was", "then"),
+    [
+        (lambda d: setattr(d, "tags", []), "tags", ["b", "a"], ["z"]),
+        (lambda d: d.counts.clear(), "counts", {"one": 1}, {"two": 2}),
+        (lambda d: setattr(d.knob, "marks", {}), "knob.marks", {"k": 1}, {"z": 1}),
+    ],
+)
+def test_a_list_or_map_that_is_not_stored_is_an_empty_one_to_hooks(
+    lifecycle: Lifecycle,
+    dial: Dial,
+    edit: Callable[[Any], Any],
+    field: str,
+    was: Any,
+    then: Any,
+) -> None:
+    """Before and after the write, and as an old value: mongoengine stores no empty ones."""
+    told: list[Any] = []
+
+    @lifecycle.subscribe
+    @pre_update(Dial)
+    @post_update(Dial)
+    def note(event: Any) -> None:
+        told.append(dict(event.changes))
+
+    edit(dial)
+    dial.save()
+    empty = type(was)()
+    assert told == [{field: Change(was, empty)}] * 2
+    told.clear()
+    found = Dial.objects.get()
+    *owner, name = field.split(".")
+    setattr(found.knob if owner else found, name, then)
+    found.save()
+    assert told == [{field: Change(empty, then)}] * 2
+
+
 def test_a_field_deleted_goes_back_to_its_default(dial: Dial, records: Any) -> None:
     """mongoengine assigns it."""
     dial.level = 9
@@ -215,6 +281,104 @@ def test_references_of_every_kind_are_recorded_by_id(dial: Dial, records: Any) -
     assert records() == []
     found.next.save()
     assert [record.key for record in records()] == [str(other.id)]
+
+
+class Signpost(mongoengine.Document):
+    kept = fields.CachedReferenceField(Dial, fields=["name"])
+
+
+def test_a_reference_with_a_copy_is_recorded_with_it(
+    dial: Dial, records: Any, mongo: Database[Any]
+) -> None:
+    """As it is stored; followed, or assigned anew, it is no change."""
+    Signpost(kept=dial).save()
+    other = Dial(name="other").save()
+    records()
+    found = Signpost.objects.get()
+    found.kept = other
+    found.save()
+    (record,) = records()
+    assert dict(record.changes) == {
+        "kept._id": Change(dial.id, other.id),
+        "kept.n": Change("a", "other"),
+    }
+    followed = Signpost.objects.get()
+    assert followed.kept.level == 5
+    followed.kept = other
+    followed.save()
+    assert records() == []
+
+
+class Sharded(mongoengine.Document):
+    region = fields.StringField(db_field="r")
+    name = fields.StringField()
+    meta = {"shard_key": ("region",)}
+
+
+def test_a_document_of_a_sharded_collection_is_recorded(records: Any) -> None:
+    """Its shard key goes into the filter of its writes, and cannot be changed."""
+    Sharded(region="north", name="a").save()
+    found = Sharded.objects.get()
+    found.name = "b"
+    found.save()
+    with pytest.raises(mongoengine.OperationError, match="immutable"):
+        found.region = "south"
+    found.delete()
+    assert [dict(record.changes) for record in records()] == [
+        {
+            "id": Change(ABSENT, found.id),
+            "region": Change(ABSENT, "north"),
+            "name": Change(ABSENT, "a"),
+        },
+        {"name": Change("a", "b")},
+        {
+            "id": Change(found.id, ABSENT),
+            "region": Change("north", ABSENT),
+            "name": Change("b", ABSENT),
+        },
+    ]
+
+
+class Freehand(mongoengine.DynamicEmbeddedDocument):
+    size = fields.IntField(db_field="s")
+
+
+class Easel(mongoengine.Document):
+    sheet = fields.EmbeddedDocumentField(Freehand)
+    any = fields.GenericEmbeddedDocumentField()
+
+
+def test_embedded_documents_of_any_kind_are_recorded_inside(records: Any) -> None:
+    """Their undeclared fields, too."""
+    Easel(sheet=Freehand(size=1, color="red"), any=Freehand(size=1)).save()
+    records()
+    found = Easel.objects.get()
+    found.sheet.color = "blue"
+    found.sheet.ink = "dry"
+    found.any.size = 2
+    found.save()
+    (record,) = records()
+    assert dict(record.changes) == {
+        "sheet.color": Change("red", "blue"),
+        "sheet.ink": Change(ABSENT, "dry"),
+        "any.size": Change(1, 2),
+    }
+
+
+def test_a_handler_that_raises_after_the_write_leaves_it_written_and_recorded(
+    dial: Dial, records: Any
+) -> None:
+    """As mongoengine does, it lets the error through."""
+
+    def fail(sender: object, **kwargs: object) -> None:
+        raise ValueError("a handler of post_save")
+
+    records()
+    dial.name = "x"
+    with signals.post_save.connected_to(fail), pytest.raises(ValueError, match="a handler"):
+        dial.save()
+    assert Dial.objects.get().name == "x"
+    assert [dict(record.changes) for record in records()] == [{"name": Change("a", "x")}]
 
 
 def test_a_handler_that_raises_before_the_write_keeps_it_from_being_made(
