@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Select,
     Text,
+    bindparam,
     cast,
     delete,
     false,
@@ -77,7 +78,9 @@ class SqlStore:
         self._statements = Statements(self.tables, self.engine.dialect.name)
         self._feeding = Feeding(self.tables, self.engine)
         self._insert_revision = insert(self.tables.revision)
-        self._insert_intent = insert(self.tables.intent)
+        intent = self.tables.intent
+        self._insert_intent = insert(intent)
+        self._delete_intent = delete(intent).where(intent.c.id == bindparam("settled"))
         self._insert_with_horizon = self._insert_revision.values(
             horizon=cast(cast(func.pg_current_xact_id(), Text), BigInteger)
         )
@@ -208,8 +211,7 @@ class SqlStore:
 
     def _withdraw(self, connection: Connection, intents: Sequence[UUID]) -> None:
         if intents:
-            table = self.tables.intent
-            connection.execute(delete(table).where(table.c.id.in_(intents)))
+            connection.execute(self._delete_intent, [{"settled": id} for id in intents])
 
     def intents(self) -> Iterator[Intent]:
         table = self.tables.intent
