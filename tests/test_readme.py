@@ -197,6 +197,19 @@ def test_documents_install_as_the_readme_says(names: Names) -> None:
     run("lifecycle.uninstall(mongoengine)", names)
 
 
+def test_a_log_is_written_ahead_as_the_page_of_documents_says(names: Names) -> None:
+    """From the next connection on."""
+    run(code("never_alice_only_bob"), names)
+    run(code("journal_mode"), names)
+    names["engine"].dispose()
+    with names["engine"].connect() as connection:
+        told = [connection.exec_driver_sql(f"PRAGMA {one}").scalar() for one in _WRITE_AHEAD]
+    assert told == ["wal", 1]
+
+
+_WRITE_AHEAD = ("journal_mode", "synchronous")
+
+
 def test_references_lead_where_the_readme_says(names: Names, mongo: object) -> None:
     """Both ways, and a product with orders stays."""
     run(code("never_alice_only_bob"), names)

@@ -27,6 +27,8 @@ Examples:
   lifecycle watch /var/lib/shop/watch.json --app shop:lifecycle --json | jq -c .key
   lifecycle watch watch.json --app shop:lifecycle --until-idle     as from cron
   lifecycle watch stock.json --app shop:lifecycle --alias stock    a second connection
+  for alias in default stock                                       several at once
+  do lifecycle watch "$alias.json" --app shop:lifecycle --alias "$alias" & done; wait
 
 \b
 What it takes:
@@ -71,8 +73,9 @@ def watch(
     FILE keeps how far it has come. Without one it begins now, and makes it. However it ends, it
     goes on from there the next time, and loses and doubles nothing.
 
-    One run watches one connection: where documents have several aliases, run it for each, with a
-    FILE of its own.
+    One run watches one connection, for each has a stream of its own: when one cannot be read any
+    more, the others go on. Where documents have several aliases, run it for each, with a FILE of
+    its own.
     """
     if app is None:
         raise click.UsageError(

@@ -475,6 +475,7 @@ CHILD = """
 import random, sys
 import mongoengine
 from mongoengine import fields
+from sqlalchemy import create_engine, event
 from lifecycle import Lifecycle
 
 class Tally(mongoengine.Document):
@@ -482,9 +483,17 @@ class Tally(mongoengine.Document):
     count = fields.IntField()
     meta = {"collection": "tally"}
 
-store, uri, name, seed = sys.argv[1:]
+store, uri, name, seed, journal = sys.argv[1:]
 mongoengine.connect(name, host=uri)
-lifecycle = Lifecycle(store=store)
+engine = create_engine(store)
+
+@event.listens_for(engine, "connect")
+def write_ahead(connection, record):
+    if journal == "WAL":
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+lifecycle = Lifecycle(store=engine)
 lifecycle.install(mongoengine)
 chance = random.Random(seed)
 print("ready", flush=True)
@@ -510,8 +519,9 @@ class Tally(mongoengine.Document):
 ROUNDS = int(os.environ.get("LIFECYCLE_TEST_KILLS", "3"))
 
 
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
 def test_a_killed_process_loses_nothing(
-    lifecycle: Lifecycle, mongo: Database[Any], mongo_server: Any, tmp_path: Path
+    lifecycle: Lifecycle, mongo: Database[Any], mongo_server: Any, tmp_path: Path, journal: str
 ) -> None:
     """Whenever it is killed, after reconciling the log tells what was done, once, and no more."""
     store = lifecycle.store
@@ -520,7 +530,8 @@ def test_a_killed_process_loses_nothing(
     script.write_text(CHILD)
     chance, left = random.Random(7), 0
     for seed in range(ROUNDS):
-        called = [sys.executable, str(script), store.url, mongo_server.uri, mongo.name, str(seed)]
+        given = [store.url, mongo_server.uri, mongo.name, str(seed), journal]
+        called = [sys.executable, str(script), *given]
         environment = {**os.environ, "PYTHONPATH": os.getcwd()}
         child = subprocess.Popen(called, stdout=subprocess.PIPE, env=environment)
         assert child.stdout is not None
