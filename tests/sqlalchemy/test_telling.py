@@ -79,7 +79,11 @@ class ToldByValues(Base):
 
 
 WORDS: Final = st.none() | st.text(max_size=5) | st.just("no")
-DOCUMENTS: Final = values | st.dictionaries(st.sampled_from("ab.~$"), st.integers(), max_size=4)
+DOCUMENTS: Final = (
+    values
+    | st.just(JSON.NULL)
+    | st.dictionaries(st.sampled_from("ab.~$"), st.integers(), max_size=4)
+)
 OF_FIELDS: Final[dict[str, st.SearchStrategy[Any]]] = {
     "id": st.integers(),
     "shade": st.none() | st.sampled_from(Shade),
@@ -159,6 +163,8 @@ def test_one_column_that_is_not_plain_does_not_hold_the_others_up() -> None:
         },
     )
     assert dump_plain(changed.shape, [changed.values]) == ['{"data.b":[1,2],"shade":["DARK",null]}']
+    null = telling.came("1", {"id": 1, "data": JSON.NULL})
+    assert dump_plain(null.shape, [null.values]) == ['{"id":1,"data":null}']
     wrong = telling.came("1", state | {"backwards": "no"})
     assert dump_plain(wrong.shape, [wrong.values]) is None
     hiding = Telling(Model(ToldByValues.__mapper__, Masking(names=("c",))), dialect(), Faults())

@@ -85,6 +85,10 @@ class Model:
         self.converted: Final = frozenset(
             name for name, field in self.fields.items() if field.to_log is not None
         )
+        self.told_by_value: Final = self.converted.union(
+            name for name in self.fields if not _is_fixed(mapper.attrs[name].columns[0])
+        )
+        """The fields whose values have to be asked how they go to the log."""
         self.values_of: Final = _getter(tuple(self.fields))
         """The values of all fields out of an object's attributes; raises ``KeyError``."""
         self.identity: Final = tuple(

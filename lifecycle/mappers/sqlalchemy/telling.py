@@ -71,7 +71,7 @@ class Telling:
         for place, name in enumerate(names):
             if name in model.policy.mask:
                 found[place] = _masked
-            elif name in model.converted:
+            elif name in model.told_by_value:
                 found[place] = partial(model.logged_column, name, dialect=dialect)
         return found
 
