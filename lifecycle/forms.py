@@ -56,6 +56,11 @@ _AS_THEY_ARE: Final = frozenset({_NONE, str, bool})
 
 _LARGEST: Final = 2**63 - 1
 
+# What JSON is made of for many objects, unlike lists and dicts, never looked at to find cycles.
+_Pair: Final = msgspec.defstruct("_Pair", ["old", "new"], array_like=True, gc=False)
+_Decimal: Final = msgspec.defstruct("_Decimal", ["text"], rename={"text": "$decimal"}, gc=False)
+_Date: Final = msgspec.defstruct("_Date", ["text"], rename={"text": "$date"}, gc=False)
+
 _lines: Final = msgspec.json.Encoder().encode_lines
 _to_builtins: Final = msgspec.to_builtins
 
@@ -85,7 +90,7 @@ class Form:
         """The same of objects that have two values under each name, or `Members`."""
         return self._texts(
             [
-                column if isinstance(column, Members) else zip(*map(_encoded, column), strict=True)
+                column if isinstance(column, Members) else map(_Pair, *map(_encoded, column))
                 for column in columns
             ]
         )
@@ -136,14 +141,14 @@ def _encoded(column: Column) -> Column:
             return column
     elif len(found) == len(column):
         if kinds == {Decimal}:
-            return [{"$decimal": text} for text in map(str, column)]
+            return list(map(_Decimal, map(str, column)))
         if kinds == {datetime}:
             return [
                 codec.encode(value)
                 if value.fold or ((zone := value.tzinfo) is not None and zone is not UTC)
-                else {"$date": _to_builtins(value)}
+                else _Date(_to_builtins(value))
                 if zone is None
-                else {"$date": f"{_to_builtins(value)[:-1]}+00:00"}
+                else _Date(f"{_to_builtins(value)[:-1]}+00:00")
                 for value in column
             ]
     return list(map(codec.encode, column))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from itertools import groupby
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from lifecycle.changes import ChangeSet, Operation
+from lifecycle.changes import Change, ChangeSet, Operation
 from lifecycle.forms import Column, Form
 from lifecycle.policy import Policy
+from lifecycle.spooling import CHUNK, chunks
 
 __all__ = [
     "CASCADE",
@@ -19,11 +21,15 @@ __all__ = [
     "ROWS",
     "STATEMENT",
     "VERB",
+    "Batch",
     "Heard",
+    "Part",
     "Plain",
     "Shape",
+    "Told",
     "Written",
     "in_full",
+    "portions",
 ]
 
 CASCADE: Final = "cascade"
@@ -107,10 +113,58 @@ class Plain(Struct, gc=False):
     values: Sequence[Any]
 
 
-def in_full(told: Iterable[Written | Plain]) -> Iterator[Written]:
+class Part(NamedTuple):
+    """Those changes of a batch that have a shape.
+
+    ``places`` are where their objects are in the batch. There is a column for each name of the
+    form, and for an UPDATE a pair of columns, the old values and the new.
+    """
+
+    shape: Shape
+    places: Sequence[int]
+    columns: Sequence[Any]
+
+
+class Batch(Struct, gc=False):
+    """What one operation did to many objects of a model, in columns: what else is many `Plain`.
+
+    Each object is in one of the parts.
+    """
+
+    entity: str
+    operation: Operation
+    keys: list[str]
+    parts: list[Part]
+
+    def plains(self) -> list[Plain]:
+        """The same one by one, in order."""
+        found: dict[int, Plain] = {}
+        for shape, places, columns in self.parts:
+            if self.operation is Operation.UPDATE:
+                columns = [map(Change, *pair) for pair in columns]
+            for place, values in zip(places, zip(*columns, strict=True), strict=True):
+                found[place] = Plain(shape, self.keys[place], values)
+        return [found[place] for place in range(len(self.keys))]
+
+
+Told: TypeAlias = Written | Plain | Batch
+"""What a mapper tells the recorder."""
+
+
+def in_full(told: Iterable[Told]) -> Iterator[Written]:
     """The same without any that are plain; raises what cannot be recorded."""
     for one in told:
-        yield one.shape.written(one) if isinstance(one, Plain) else one
+        if isinstance(one, Written):
+            yield one
+        else:
+            for plain in one.plains() if isinstance(one, Batch) else (one,):
+                yield plain.shape.written(plain)
+
+
+def portions(told: Iterable[Told]) -> Iterator[list[Told]]:
+    """Lists of some, so that never all of many are held: of one batch, or of single ones."""
+    for is_batch, some in groupby(told, lambda one: isinstance(one, Batch)):
+        yield from chunks(some, 1 if is_batch else CHUNK)
 
 
 class Heard(Struct, frozen=True):

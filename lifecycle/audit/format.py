@@ -24,9 +24,9 @@ from lifecycle.changes import Change, ChangeSet, Delta, ListEdit, Operation, Set
 from lifecycle.errors import EncodingError, HistoryError
 from lifecycle.forms import ATOMS, Column, Members
 from lifecycle.markers import ABSENT
-from lifecycle.written import Shape
+from lifecycle.written import Batch, Shape
 
-__all__ = ["advanced", "dump", "dump_plain", "load"]
+__all__ = ["advanced", "dump", "dump_batch", "dump_plain", "load"]
 
 _DELTA: Final = "$delta"
 
@@ -91,6 +91,22 @@ def dump_plain(shape: Shape, values: Iterable[Sequence[Any]]) -> list[str] | Non
         )
     except Exception:  # it is an edit of a collection; or a time zone, which may do anything
         return None
+
+
+def dump_batch(batch: Batch) -> list[str] | None:
+    """The same of a batch, whose values are plain as they are."""
+    texts = [""] * len(batch.keys)
+    for shape, places, columns in batch.parts:
+        is_update = shape.operation is Operation.UPDATE
+        try:
+            found = (shape.form.texts_of_pairs if is_update else shape.form.texts)(columns)
+        except Exception:  # a time zone may do anything
+            return None
+        if found is None or len(places) == len(texts):
+            return found
+        for place, text in zip(places, found, strict=True):
+            texts[place] = text
+    return texts
 
 
 def _converted(shape: Shape, place: int, *columns: Column) -> Sequence[Column]:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from lifecycle.audit.format import dump_plain
+from lifecycle.audit.format import dump_batch, dump_plain
 from lifecycle.audit.intents import Intent, IntentStore
 from lifecycle.audit.masking import recordable
 from lifecycle.audit.mending import mend
-from lifecycle.audit.records import Line, Record, Revision
+from lifecycle.audit.records import Line, Lines, Record, Revision
 from lifecycle.audit.store import AuditStore
 from lifecycle.changes import ChangeSet
 from lifecycle.context import current
@@ -19,7 +19,7 @@ from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.policy import Policy
 from lifecycle.uuids import uuid7
-from lifecycle.written import Plain, Shape, Written, in_full
+from lifecycle.written import Batch, Plain, Shape, Told, Written, in_full
 
 __all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter"]
 
@@ -41,11 +41,11 @@ class Beside(Protocol):
         ...
 
     def insert_records(
-        self, connection: Any, revision: Revision, records: Sequence[Record | Line]
+        self, connection: Any, revision: Revision, records: Sequence[Record | Line | Lines]
     ) -> None:
         """Insert a stored revision's records in the connection's transaction.
 
-        Lines are only given where a mapper tells of `Plain` changes.
+        Lines are only given where a mapper tells of `Plain` changes, or of a `Batch`.
         """
         ...
 
@@ -202,7 +202,7 @@ class RevisionWriter:
         self._intents = []
         self._n = 0
 
-    def write(self, written: Sequence[Written | Plain], *, connection: Any = None) -> None:
+    def write(self, written: Sequence[Told], *, connection: Any = None) -> None:
         """Record these; through ``connection``, in its transaction, when one is given.
 
         Nothing is written when no policy wants any of it. Raises ``RecordingError`` when the
@@ -214,16 +214,16 @@ class RevisionWriter:
             self._write(told, connection)
         except Exception:
             wants = self._recorder.wants
-            wanted = [one for one in told if isinstance(one, Line) or wants(one.policy)]
+            wanted = [one for one in told if not isinstance(one, Written) or wants(one.policy)]
             full = [one for one in wanted if isinstance(one, Written)]
             if not mend(full, self._recorder.faults):
                 raise  # nothing is wrong with them, so the store has failed
             self._write(wanted, connection)
 
-    def _write(self, told: Sequence[Written | Line], connection: Any) -> None:
-        wanted: list[tuple[Written, ChangeSet] | Line] = []
+    def _write(self, told: Sequence[_Told], connection: Any) -> None:
+        wanted: list[tuple[Written, ChangeSet] | Line | Lines] = []
         for one in told:
-            if isinstance(one, Line):
+            if not isinstance(one, Written):
                 wanted.append(one)
             elif self._recorder.wants(one.policy) and (changes := recordable(one)) is not None:
                 wanted.append((one, changes))
@@ -235,14 +235,15 @@ class RevisionWriter:
             or self._intended
             or self._recorder.revision(self.group, kept=self._grouped)
         )
-        start = 0 if connection is None else self._n
+        n = 0 if connection is None else self._n
         records: list[Any] = []
-        for n, found in enumerate(wanted, start):
-            if isinstance(found, Line):
+        for found in wanted:
+            if isinstance(found, tuple):
+                records.append(self._record(revision, n, *found))
+            else:
                 found.n = n
                 records.append(found)
-            else:
-                records.append(self._record(revision, n, *found))
+            n += len(found) if isinstance(found, Lines) else 1
         if connection is None and self._intents:
             self._recorder.intents().confirm(revision, records, self._intents)
             self._settled()
@@ -250,7 +251,7 @@ class RevisionWriter:
             self._recorder.store().append(revision, records)
         else:
             self._insert(revision, records, connection)
-            self._n += len(records)
+            self._n = n
         self.group = revision.group
         self._grouped = True
 
@@ -294,7 +295,10 @@ _MANY: Final = 3
 """From so many changes of one shape on it pays to make their texts all at once."""
 
 
-def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
+_Told: TypeAlias = Written | Line | Lines
+
+
+def _told(written: Sequence[Told]) -> list[_Told]:
     """Plain changes as lines, those of one shape all at once; in full where it takes that."""
     shapes: dict[Shape, list[Sequence[Any]]] = {}
     for one in written:
@@ -305,9 +309,11 @@ def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
         found = dump_plain(shape, values) if len(values) >= _MANY else None
         if found is not None:
             known[shape] = shape.entity, shape.operation.value, iter(found)
-    told: list[Written | Line] = []
+    told: list[_Told] = []
     for one in written:
-        if not isinstance(one, Plain):
+        if isinstance(one, Batch):
+            told += _lines(one)
+        elif not isinstance(one, Plain):
             told.append(one)
         elif one.shape in known:
             entity, verb, texts = known[one.shape]
@@ -315,3 +321,10 @@ def _told(written: Sequence[Written | Plain]) -> list[Written | Line]:
         else:
             told.append(one.shape.written(one))
     return told
+
+
+def _lines(batch: Batch) -> list[_Told]:
+    texts = dump_batch(batch)
+    if texts is None:
+        return _told(batch.plains())
+    return [Lines(0, batch.entity, batch.keys, batch.operation.value, texts)]

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from lifecycle.changes import ChangeSet, Operation
 
-__all__ = ["FORMAT", "FeedPosition", "Line", "Position", "Record", "Revision"]
+__all__ = ["FORMAT", "FeedPosition", "Line", "Lines", "Position", "Record", "Revision"]
 
 FORMAT = 1
 """The version of the record format this release writes; every record carries its own."""
@@ -124,3 +124,16 @@ class Line(Struct, gc=False):
     key: str
     verb: str
     changes: str
+
+
+class Lines(Struct, gc=False):
+    """Many such lines of one entity and operation; ``n`` is that of the first."""
+
+    n: int
+    entity: str
+    keys: list[str]
+    verb: str
+    changes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)

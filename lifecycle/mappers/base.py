@@ -19,7 +19,7 @@ from lifecycle.policy import NO_MASKING, BulkMode, Masking, Policy
 from lifecycle.relations import Pointer, Relation
 from lifecycle.restoring import Site
 from lifecycle.stored import Stock
-from lifecycle.written import Plain, Written
+from lifecycle.written import Told, Written
 
 __all__ = [
     "AfterCommit",
@@ -46,7 +46,7 @@ class Writer(Protocol):
         """The group of the revision, ``None`` before its first record unless it was given."""
         ...
 
-    def write(self, written: Sequence[Written | Plain], *, connection: Any = None) -> None:
+    def write(self, written: Sequence[Told], *, connection: Any = None) -> None:
         """Record these, through ``connection`` when the record is to commit with the change."""
         ...
 

@@ -929,7 +929,7 @@ def test_an_error_of_the_database_shows_no_recorded_values(
     """Of the parameters of an INSERT into the log nothing is shown."""
     factory = start()
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE lifecycle_change RENAME COLUMN label TO lable"))
+        connection.execute(text("ALTER TABLE lifecycle_change RENAME COLUMN changes TO chances"))
     with factory() as session:
         with pytest.raises(TablesMissing, match="lack what they have today") as raised:
             write(session, thing, id=1, name=SECRET)

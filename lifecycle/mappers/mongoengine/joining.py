@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from lifecycle.mappers.base import Recorder, Writer
 from lifecycle.mappers.mongoengine.transactions import Outcome, Transaction, current
 from lifecycle.policy import Policy
-from lifecycle.written import Plain, Written
+from lifecycle.written import Told, Written
 
 __all__ = ["JoiningRecorder"]
 
@@ -97,7 +97,7 @@ class _Joined(_InTransaction):
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
         """What commits as one needs no intent."""
 
-    def write(self, written: Sequence[Written | Plain], *, connection: Any = None) -> None:
+    def write(self, written: Sequence[Told], *, connection: Any = None) -> None:
         self._inner.write(written, connection=self._session)
 
     def _over(self, outcome: Outcome) -> None:
@@ -116,7 +116,7 @@ class _Waiting(_InTransaction):
 
     def __init__(self, inner: Writer, transaction: Transaction) -> None:
         super().__init__(inner, transaction)
-        self._written: list[Written | Plain] = []
+        self._written: list[Told] = []
 
     @property
     def intends(self) -> bool:
@@ -125,7 +125,7 @@ class _Waiting(_InTransaction):
     def intend(self, written: Sequence[Written], traces: Sequence[str]) -> None:
         self._inner.intend(written, traces)
 
-    def write(self, written: Sequence[Written | Plain], *, connection: Any = None) -> None:
+    def write(self, written: Sequence[Told], *, connection: Any = None) -> None:
         self._written += written
 
     def _over(self, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables, entities_
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
 from lifecycle.mappers.sqlalchemy.wholes import Whole
 from lifecycle.policy import BULK_MODES, BulkMode, strictest
-from lifecycle.written import CASCADE, Plain, Written, in_full
+from lifecycle.written import CASCADE, Told, in_full
 
 __all__ = ["Captured", "Capturing"]
 
@@ -208,7 +208,7 @@ class Capturing:
 
     def after(
         self, captured: Captured, connection: Connection, result: CursorResult[Any]
-    ) -> Iterator[Written | Plain]:
+    ) -> Iterator[Told]:
         """What a statement has changed."""
         own = chain.from_iterable(
             self._own(recorded, way, connection, result) for recorded, way in captured.captures
@@ -233,12 +233,12 @@ class Capturing:
         way: _Way,
         connection: Connection,
         result: CursorResult[Any],
-    ) -> Iterator[Written | Plain]:
+    ) -> Iterator[Told]:
         if isinstance(way, Whole):
             yield from way.written(result)
             return
         try:
-            yield from recorded.told(way.pairs(result), connection.dialect)
+            yield from recorded.told(way.portions(result), connection.dialect)
         except (LifecycleError, DBAPIError):
             raise
         except Exception as error:

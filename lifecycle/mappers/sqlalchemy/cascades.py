@@ -35,10 +35,11 @@ from lifecycle.mappers.sqlalchemy.foreign_keys import (
     Reference,
     changed,
 )
-from lifecycle.mappers.sqlalchemy.images import Identity, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.images import rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.inserts import Upsert, is_upsert
 from lifecycle.mappers.sqlalchemy.rewrites import Rewrite, assigned_names, equalities
-from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, RowValues, Tables
+from lifecycle.mappers.sqlalchemy.rows import Identity, Pair, RowValues
+from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables
 from lifecycle.spooling import Spool, chunks
 from lifecycle.written import CASCADE, Written
 
@@ -252,7 +253,7 @@ class Cascade:
         images = self._images[table]
         if not self._carried and not images.before.count:
             return
-        for before, after in own.pairs(result):
+        for before, after in chain.from_iterable(own.portions(result)):
             if before is not None and after is not None:
                 self._note(table, before, after)
                 self._moved[images.identity_of(before)] = images.identity_of(after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,8 +19,9 @@ from sqlalchemy import (
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 from lifecycle.mappers.sqlalchemy.criteria import is_one_of
-from lifecycle.mappers.sqlalchemy.images import Identity, rows_by_identity, rows_of
-from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
+from lifecycle.mappers.sqlalchemy.images import PORTION, Found, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.rows import Identity, Images, Pair, RowValues
+from lifecycle.mappers.sqlalchemy.tables import ReadTable
 from lifecycle.spooling import chunks
 
 __all__ = ["Insertion", "Upsert", "insertion_of", "is_upsert"]
@@ -79,15 +80,20 @@ class Insertion:
             for column in self._recorded.identity
         )
 
-    def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
-        """The new rows, once the statement has run."""
+    def portions(self, result: CursorResult[Any]) -> Iterator[Iterable[Pair]]:
+        """The new rows, once the statement has run, in portions."""
         self._found = 0
-        for some in chunks(dict.fromkeys(self._identities(result))):
-            now = rows_by_identity(self._connection, self._recorded, some)
-            self._found += len(now)
-            for identity in dict.fromkeys((*some, *now)):
-                if identity in now:
-                    yield None, now[identity]
+        for some in chunks(dict.fromkeys(self._identities(result)), PORTION):
+            found = Found(self._connection, self._recorded, [*zip(*some, strict=True)])
+            after = found.in_order()
+            if after is not None:
+                self._found += len(after)
+                yield Images(None, after)
+            else:
+                now = found.by_identity()
+                self._found += len(now)
+                every = dict.fromkeys((*some, *now))
+                yield [(None, now[identity]) for identity in every if identity in now]
 
     def missed(self, result: CursorResult[Any]) -> int:
         """How many rows came that cannot be told from others."""
@@ -227,8 +233,11 @@ class Upsert:
         """The rows that it may change or replace, as they are before it."""
         return iter(self._before.values())
 
-    def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
+    def portions(self, result: CursorResult[Any]) -> Iterator[Iterable[Pair]]:
         """The rows that share a unique key with what was inserted, before and after."""
+        yield self._pairs()
+
+    def _pairs(self) -> Iterator[Pair]:
         after = self._probe()
         for some in chunks(identity for identity in self._before if identity not in after):
             after |= rows_by_identity(self._connection, self._recorded, some)

@@ -12,7 +12,8 @@ from sqlalchemy.orm import configure_mappers
 from lifecycle.mappers.base import Live, LiveRows
 from lifecycle.mappers.sqlalchemy.models import configured_mappers
 from lifecycle.mappers.sqlalchemy.removing import marked_elsewhere
-from lifecycle.mappers.sqlalchemy.tables import Pair, RecordedTable, Tables
+from lifecycle.mappers.sqlalchemy.rows import Pair
+from lifecycle.mappers.sqlalchemy.tables import RecordedTable, Tables
 from lifecycle.written import Written
 
 __all__ = ["live_tables"]

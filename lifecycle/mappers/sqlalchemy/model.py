@@ -119,6 +119,9 @@ class Model:
         """Whether its values go to the log each by itself, and with nothing beside them."""
         self.is_plain: Final = self.has_values_only and not (policy.mask or self.converted)
         """Whether they go there as they are."""
+        hidden = {*policy.exclude, *policy.mask, *(path[0] for path in policy.inside)}
+        self.unaltered: Final = self.names - self.converted - hidden
+        """The fields whose values go to the log as they are."""
         self.form: Final = Form(self.fields)
         self._forms: Final[dict[tuple[str, ...], Form]] = {}
 

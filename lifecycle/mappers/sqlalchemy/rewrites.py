@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,14 +26,10 @@ from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
 from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.dml import finds_by_chance, target_of
-from lifecycle.mappers.sqlalchemy.images import (
-    Identity,
-    row_by_identity,
-    rows_by_identity,
-    rows_of,
-)
-from lifecycle.mappers.sqlalchemy.tables import Pair, ReadTable, RowValues
-from lifecycle.spooling import Spool, chunks
+from lifecycle.mappers.sqlalchemy.images import Found, portions_of, row_by_identity
+from lifecycle.mappers.sqlalchemy.rows import Identity, Images, Pair, Rows, RowValues
+from lifecycle.mappers.sqlalchemy.tables import ReadTable
+from lifecycle.spooling import Portions, chunks
 
 __all__ = ["Rewrite", "assigned_names", "equalities", "tables_assigned"]
 
@@ -71,33 +68,42 @@ class Rewrite:
         self._by_chance: Final = finds_by_chance(statement)
         self._changed = 0
         self._lost = 0
-        self._before = Spool(self._read())
+        self._before: Final = Portions(self._read())
 
     @property
     def found(self) -> Iterator[RowValues]:
         """The rows as they are before the statement."""
-        return (row for chunk in self._before.chunks() for row in chunk)
+        return chain.from_iterable(self._before)
 
-    def pairs(self, result: CursorResult[Any]) -> Iterator[Pair]:
-        """The rows before and after, once the statement has run."""
+    def portions(self, result: CursorResult[Any]) -> Iterator[Iterable[Pair]]:
+        """The rows before and after, once the statement has run, in portions."""
         self._changed = self._lost = 0
         all_gone = (
             isinstance(self.statement, Delete)
             and result.rowcount == self._before.count
             and not self._by_chance
         )
-        for chunk in self._before.chunks():
-            identities = self._identities_after(chunk)
-            now: Mapping[Identity, RowValues] = {}
-            if not all_gone:
-                now = rows_by_identity(self._connection, self._recorded, identities, self.columns)
-            for row, identity in zip(chunk, identities, strict=True):
-                after = now.get(identity) or self._moved_to(row, identity)
-                if after is None and self._moves:
-                    self._lost += 1  # its new key is not the one that was expected
-                    continue
-                self._changed += self._by_chance and after != row
-                yield row, after
+        for before in self._before:
+            if all_gone:
+                yield Images(before, None)
+                continue
+            wanted = self._identities_after(before)
+            found = Found(self._connection, self._recorded, wanted, self.columns)
+            after = None if self._by_chance else found.in_order()
+            if after is not None:
+                yield Images(before, after)
+            else:
+                yield self._pairs(before, list(zip(*wanted, strict=True)), found)
+
+    def _pairs(self, before: Rows, identities: list[Identity], found: Found) -> Iterator[Pair]:
+        now = found.by_identity()
+        for row, identity in zip(before, identities, strict=True):
+            after = now.get(identity) or self._moved_to(row, identity)
+            if after is None and self._moves:
+                self._lost += 1  # its new key is not the one that was expected
+                continue
+            self._changed += self._by_chance and after != row
+            yield row, after
 
     def missed(self, result: CursorResult[Any]) -> int:
         """How many rows the statement hit beyond those that were found before it.
@@ -121,11 +127,14 @@ class Rewrite:
             return None
         return row_by_identity(self._connection, self._recorded, identity, self.columns)
 
-    def _identities_after(self, rows: Sequence[RowValues]) -> list[Identity]:
+    def _identities_after(self, rows: Rows) -> list[tuple[Any, ...]]:
+        """Where to look for rows after the statement: their identities, in columns."""
         if self._moves or self._given_for[1]:
-            return [self._identity_after(row) for row in rows]
-        keys = [column.key for column in self._recorded.identity]
-        return list(zip(*([row[key] for row in rows] for key in keys), strict=True))
+            return [*zip(*map(self._identity_after, rows), strict=True)]
+        return self._identities(rows)
+
+    def _identities(self, rows: Rows) -> list[tuple[Any, ...]]:
+        return rows.of(column.key for column in self._recorded.identity)
 
     def _identity_after(self, row: RowValues) -> Identity:
         by, sets = self._given_for
@@ -139,16 +148,20 @@ class Rewrite:
 
     # --- which rows ---
 
-    def _read(self) -> Iterator[RowValues]:
+    def _read(self) -> Iterator[Rows]:
+        found = chain.from_iterable(portions_of(self._connection, one) for one in self._queries())
+        if len(self._parameters) <= 1:
+            yield from found
+            return
         met: set[Identity] = set()
-        for query in self._queries():
-            for row in rows_of(self._connection, query):
-                if len(self._parameters) > 1:  # more than one of which may hit the row
-                    identity = tuple(row[column.key] for column in self._recorded.identity)
-                    if identity in met:
-                        continue
+        for rows in found:  # more than one of the parameter sets may hit a row
+            new: list[int] = []
+            for place, identity in enumerate(zip(*self._identities(rows), strict=True)):
+                if identity not in met:
                     met.add(identity)
-                yield row
+                    new.append(place)
+            if new:
+                yield rows.picked(new)
 
     def _queries(self) -> Iterator[Select[Any]]:
         """What finds the rows: one, or a few for a statement of many parameter sets."""

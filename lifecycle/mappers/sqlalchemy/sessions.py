@@ -33,7 +33,7 @@ from lifecycle.mappers.sqlalchemy.stale import call_stale
 from lifecycle.mappers.sqlalchemy.statements import Statements
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.uuids import uuid7
-from lifecycle.written import Plain, Written
+from lifecycle.written import Told, Written
 
 __all__ = ["Listeners"]
 
@@ -221,9 +221,7 @@ class Listeners:
         self._running.pop(session.hash_key, None)
         return flush
 
-    def _record(
-        self, here: InSession, connection: Connection, written: Sequence[Written | Plain]
-    ) -> None:
+    def _record(self, here: InSession, connection: Connection, written: Sequence[Told]) -> None:
         self._watch(here, connection).write(connection, written)
 
     def _watch(self, here: InSession, connection: Connection) -> Transcript:

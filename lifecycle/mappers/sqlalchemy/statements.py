@@ -30,8 +30,7 @@ from lifecycle.mappers.sqlalchemy.tables import Tables
 from lifecycle.mappers.sqlalchemy.targets import root_of
 from lifecycle.mappers.sqlalchemy.transactions import Transcript
 from lifecycle.mappers.sqlalchemy.unseen import Unseen
-from lifecycle.spooling import chunks
-from lifecycle.written import OF_THE_LOG, Written, in_full
+from lifecycle.written import OF_THE_LOG, Written, in_full, portions
 
 __all__ = ["Scope", "Statements"]
 
@@ -205,7 +204,7 @@ class Statements:
             if watched.scope is not None and watched.scope.in_flush:
                 watched.scope.meanwhile(connection, list(in_full(written)))
             else:
-                for some in chunks(written):
+                for some in portions(written):
                     watched.transcript.write(connection, some)
             self._capturing.tell_missed(running, result)
         except BaseException as error:

@@ -8,31 +8,25 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from sqlalchemy import Column, Dialect, Join, Table
-from sqlalchemy.orm import MANYTOMANY, RelationshipProperty, configure_mappers
+from sqlalchemy.orm import MANYTOMANY, configure_mappers
 from sqlalchemy.orm import Mapper as ORMMapper
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import RecordingError
 from lifecycle.faults import Faults
 from lifecycle.forms import ATOMS
-from lifecycle.keys import key_text
 from lifecycle.mappers.base import Recorder
-from lifecycle.mappers.sqlalchemy.collections import Membership
+from lifecycle.mappers.sqlalchemy.batches import batch_of
+from lifecycle.mappers.sqlalchemy.members import Members
 from lifecycle.mappers.sqlalchemy.model import Model, root_of_hierarchy
 from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
+from lifecycle.mappers.sqlalchemy.rows import Images, Pair, RowValues
 from lifecycle.mappers.sqlalchemy.telling import Telling
 from lifecycle.markers import ABSENT
 from lifecycle.policy import entity_of, policy_of
-from lifecycle.written import Plain, Written, in_full
+from lifecycle.written import Batch, Plain, Told, Written, in_full
 
-__all__ = ["Pair", "ReadTable", "RecordedTable", "RowValues", "Tables", "entities_of"]
-
-RowValues: TypeAlias = Mapping[str, Any]
-"""One row: values by the key of their column."""
-
-Pair: TypeAlias = "tuple[RowValues | None, RowValues | None]"
-"""One row before and after a statement; ``None`` where there is no such row."""
-
+__all__ = ["ReadTable", "RecordedTable", "Tables", "entities_of"]
 
 Logged: TypeAlias = Callable[[str, Any, Dialect], Any]
 """How a field's value goes to the log, by the field's name."""
@@ -88,7 +82,7 @@ class RecordedTable(ReadTable, Protocol):
         """
         ...
 
-    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
+    def told(self, portions: Iterable[Iterable[Pair]], dialect: Dialect) -> Iterator[Told]:
         """The same by values alone, where that is all there is to tell."""
         ...
 
@@ -167,7 +161,7 @@ class Tables:
                 if objects.is_wanted:
                     yield objects
                     break
-        members = _Members(table)
+        members = Members(table)
         for mapper in configured_mappers():
             for relationship in mapper.relationships:
                 if (
@@ -253,10 +247,53 @@ class _Objects:
     def written(
         self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
     ) -> Iterator[Written]:
-        return in_full(self.told(pairs, dialect))
+        return in_full(self.told([pairs], dialect))
 
-    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
+    def told(self, portions: Iterable[Iterable[Pair]], dialect: Dialect) -> Iterator[Told]:
         tellings: dict[Model, Telling | None] = {}
+        for some in portions:
+            batch = self._batch(some, dialect, tellings) if isinstance(some, Images) else None
+            if batch is None:
+                yield from self._told_singly(some, dialect, tellings)
+            elif batch.keys:
+                yield batch
+
+    def _batch(
+        self, images: Images, dialect: Dialect, tellings: dict[Model, Telling | None]
+    ) -> Batch | None:
+        """What there is to tell, in columns; ``None`` when each row has to be looked at."""
+        model = self._only_model(images)
+        telling = None if model is None else self._telling(model, dialect, tellings)
+        if telling is None:
+            return None
+        return batch_of(images, telling, self._names[telling.model.cls], self._keys, self.is_whole)
+
+    def _telling(
+        self, model: Model, dialect: Dialect, known: dict[Model, Telling | None]
+    ) -> Telling | None:
+        """What tells of objects of a model; none for one that is not recorded."""
+        if model not in known:
+            wanted = self._recorder.wants(model.policy)
+            known[model] = Telling(model, dialect, self._faults) if wanted else None
+        return known[model]
+
+    def _only_model(self, images: Images) -> Model | None:
+        """The model of all rows, if it is one and nothing but their values says what was done."""
+        if self._marks:
+            return None
+        rows = images.before if images.after is None else images.after
+        if self._discriminator is None or rows is None:
+            return self.models[0]
+        key = self._discriminator.key
+        try:
+            models = {self._model({key: value}) for value in set(rows.columns[key])}
+        except TypeError:  # a value without a hash
+            return None
+        return models.pop() if len(models) == 1 else None
+
+    def _told_singly(
+        self, pairs: Iterable[Pair], dialect: Dialect, tellings: dict[Model, Telling | None]
+    ) -> Iterator[Written | Plain]:
         for before, after in pairs:
             if self._marks:
                 before, after = self._unless_marked(before), self._unless_marked(after)
@@ -264,10 +301,7 @@ class _Objects:
             if row is None:
                 continue  # it was marked as removed, and still is
             model = self._model(row)
-            if model not in tellings:
-                wanted = self._recorder.wants(model.policy)
-                tellings[model] = Telling(model, dialect, self._faults) if wanted else None
-            telling = tellings[model]
+            telling = self._telling(model, dialect, tellings)
             if telling is None:
                 continue
             key = self._key(model, row)
@@ -396,81 +430,3 @@ def _names(model: Model, table: Table) -> dict[str, str]:
         for column in model.mapper.attrs[name].columns
         if column.table is table
     }
-
-
-class _Members:
-    """An association table, whose rows are members of collections at one or both ends."""
-
-    is_whole: Final = False
-
-    def __init__(self, table: Table) -> None:
-        self.table: Final = table
-        self._ends: list[tuple[Model, str, tuple[str, ...], tuple[str, ...]]] = []
-        self.columns: tuple[Column[Any], ...] = ()
-
-    @property
-    def identity(self) -> tuple[Column[Any], ...]:
-        """All that is read: what else a row may hold makes it no other member."""
-        return self.columns
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        """The models that have it as a collection."""
-        return tuple(model for model, *_ in self._ends)
-
-    @property
-    def collections(self) -> tuple[tuple[str, str], ...]:
-        """The entity and name of each."""
-        return tuple((model.entity, name) for model, name, *_ in self._ends)
-
-    def columns_for(self, assigned: Set[str]) -> tuple[Column[Any], ...]:
-        return self.columns
-
-    def add(self, model: Model, relationship: RelationshipProperty[Any]) -> None:
-        """One end: the collection of a model that the rows are members of."""
-        owner = _referencing(relationship.synchronize_pairs, relationship.parent)
-        member = _referencing(relationship.secondary_synchronize_pairs or (), relationship.mapper)
-        if owner is None or member is None:
-            return  # its rows do not hold the keys of both ends
-        self._ends.append((model, relationship.key, _keys(owner), _keys(member)))
-        self.columns = tuple(dict.fromkeys((*self.columns, *owner, *member)))
-
-    def told(self, pairs: Iterable[Pair], dialect: Dialect) -> Iterator[Written | Plain]:
-        return self.written(pairs, dialect)
-
-    def written(
-        self, pairs: Iterable[Pair], dialect: Dialect, *, carried: bool = False
-    ) -> Iterator[Written]:
-        found: dict[tuple[int, str], Membership] = {}
-        for before, after in pairs:
-            for row, kind in ((before, "removed"), (after, "added")):
-                if row is None:
-                    continue
-                for number, (_, _, owner, member) in enumerate(self._ends):
-                    owner_key, member_key = _key(row, owner), _key(row, member)
-                    if owner_key is not None and member_key is not None:
-                        if carried and after is not None:  # the owner has taken its members along
-                            owner_key = _key(after, owner) or owner_key
-                        at = found.setdefault((number, owner_key), Membership())
-                        getattr(at, kind).add(member_key)
-        for (number, key), membership in found.items():
-            model, name, _, _ = self._ends[number]
-            edit = membership.edit()
-            if edit.added or edit.removed:
-                yield Written(model.entity, key, ChangeSet({name: edit}), model.policy)
-
-
-def _referencing(pairs: Any, mapper: ORMMapper[Any]) -> tuple[Column[Any], ...] | None:
-    """The columns of an association table that hold a mapper's primary key, in its order."""
-    by_name = {mapper.get_property_by_column(referred).key: own for referred, own in pairs}
-    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-    return tuple(by_name[name] for name in names) if by_name.keys() >= set(names) else None
-
-
-def _keys(columns: tuple[Column[Any], ...]) -> tuple[str, ...]:
-    return tuple(column.key for column in columns)
-
-
-def _key(row: RowValues, columns: tuple[str, ...]) -> str | None:
-    values = tuple(row[column] for column in columns)
-    return None if None in values else key_text(values)

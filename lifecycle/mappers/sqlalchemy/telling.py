@@ -14,7 +14,7 @@ from lifecycle.forms import Column, Form
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.outcome import Done, changes_of
 from lifecycle.markers import MASKED
-from lifecycle.written import Plain, Written
+from lifecycle.written import Plain, Shape, Written
 
 __all__ = ["Telling"]
 
@@ -74,6 +74,13 @@ class Telling:
             elif name in model.told_by_value:
                 found[place] = partial(model.logged_column, name, dialect=dialect)
         return found
+
+    def shape(self, operation: Operation, names: tuple[str, ...]) -> Shape:
+        """What objects have in common of which an operation wrote these fields."""
+        if operation is Operation.UPDATE:
+            return self._shape(self._of_updates, operation, names)
+        is_insert = operation is Operation.INSERT
+        return self._shape(self._of_inserts if is_insert else self._of_deletes, operation, names)
 
     def _shape(self, known: _Shapes, operation: Operation, by_name: Iterable[str]) -> _Shape:
         names = tuple(by_name)

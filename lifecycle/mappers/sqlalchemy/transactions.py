@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from lifecycle.mappers.base import Services, Writer
 from lifecycle.uuids import uuid7
-from lifecycle.written import Plain, Written
+from lifecycle.written import Told
 
 __all__ = ["Transcript", "savepoints"]
 
@@ -33,7 +33,7 @@ class Transcript:
         self._writer: Writer | None = None
         self._inserted_in: tuple[str, ...] = ()
 
-    def write(self, connection: Connection, written: Sequence[Written | Plain]) -> None:
+    def write(self, connection: Connection, written: Sequence[Told]) -> None:
         """Record what has been written through this connection, in its transaction."""
         writer = self._writer = self._writer or self._services.recorder.open(self._group())
         was_stored = writer.stored

@@ -9,12 +9,12 @@ from sqlalchemy import Row
 
 from lifecycle import codec
 from lifecycle.audit.format import dump, load
-from lifecycle.audit.records import FORMAT, Line, Record, Revision
+from lifecycle.audit.records import FORMAT, Line, Lines, Record, Revision
 from lifecycle.audit.store import Asked, Glimpse
 from lifecycle.changes import Operation
 from lifecycle.errors import HistoryError
 
-__all__ = ["change_rows", "glimpses_of", "records_of", "revision_of", "revision_row"]
+__all__ = ["change_columns", "glimpses_of", "records_of", "revision_of", "revision_row"]
 
 
 def revision_row(revision: Revision) -> dict[str, Any]:
@@ -32,14 +32,30 @@ def revision_row(revision: Revision) -> dict[str, Any]:
     }
 
 
-def change_rows(seq: int | None, records: Sequence[Record | Line]) -> list[tuple[Any, ...]]:
-    """The values of records' rows, in the order of the table's columns."""
-    return [
-        (seq, one.n, one.entity, one.key, None, one.verb, None, None, None, one.changes, FORMAT)
-        if isinstance(one, Line)
-        else _record_row(seq, one)
-        for one in records
-    ]
+def change_columns(
+    seq: int | None, records: Sequence[Record | Line | Lines]
+) -> list[Sequence[Any]]:
+    """The values of records in the columns of their table, each those of all records."""
+    if len(records) == 1 and isinstance(records[0], Lines):
+        return _columns_of(seq, records[0])
+    rows: list[tuple[Any, ...]] = []
+    for one in records:
+        if isinstance(one, Line):
+            what = one.entity, one.key, None, one.verb
+            rows.append((seq, one.n, *what, None, None, None, one.changes, FORMAT))
+        elif isinstance(one, Lines):
+            rows += zip(*_columns_of(seq, one), strict=True)
+        else:
+            rows.append(_record_row(seq, one))
+    return list(zip(*rows, strict=True))
+
+
+def _columns_of(seq: int | None, lines: Lines) -> list[Sequence[Any]]:
+    count = len(lines)
+    numbers = range(lines.n, lines.n + count)
+    none, what = [None] * count, [[lines.entity] * count, lines.keys]
+    verbs, formats = [lines.verb] * count, [FORMAT] * count
+    return [[seq] * count, numbers, *what, none, verbs, none, none, none, lines.changes, formats]
 
 
 def _record_row(seq: int | None, record: Record) -> tuple[Any, ...]:

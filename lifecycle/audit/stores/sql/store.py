@@ -31,14 +31,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, Statemen
 from sqlalchemy.util.concurrency import in_greenlet
 
 from lifecycle.audit.intents import Intent, dump_intent, load_intent
-from lifecycle.audit.records import FeedPosition, Line, Position, Record, Revision
+from lifecycle.audit.records import FeedPosition, Line, Lines, Position, Record, Revision
 from lifecycle.audit.store import Asked, Entry, Feed, Glimpse, Page, Query
 from lifecycle.audit.stores.sql.connecting import cause, is_missing_table, opened, printable
 from lifecycle.audit.stores.sql.feeding import Feeding
 from lifecycle.audit.stores.sql.ledger import SqlLedger
 from lifecycle.audit.stores.sql.limiting import limited
 from lifecycle.audit.stores.sql.rows import (
-    change_rows,
+    change_columns,
     glimpses_of,
     records_of,
     revision_of,
@@ -47,7 +47,7 @@ from lifecycle.audit.stores.sql.rows import (
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.audit.stores.sql.upgrading import complete, lacking
-from lifecycle.audit.stores.sql.writing import insert_rows
+from lifecycle.audit.stores.sql.writing import insert_columns
 from lifecycle.audit.tracing import pages
 from lifecycle.errors import ConfigurationError, StoreError, StoreUnreachable, TablesMissing
 
@@ -165,7 +165,7 @@ class SqlStore:
         return replace(revision, seq=assigned[0])
 
     def insert_records(
-        self, connection: Connection, revision: Revision, records: Sequence[Record | Line]
+        self, connection: Connection, revision: Revision, records: Sequence[Record | Line | Lines]
     ) -> None:
         """Write a stored revision's records in the connection's transaction, in one statement.
 
@@ -173,9 +173,9 @@ class SqlStore:
         """
         if not records:
             return
-        rows = change_rows(revision.seq, records)
+        columns = change_columns(revision.seq, records)
         with self._naming_missing_tables():
-            insert_rows(connection, self.tables.change, rows)
+            insert_columns(connection, self.tables.change, columns)
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
         return self.confirm(revision, records, ())

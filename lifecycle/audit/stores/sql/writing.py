@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -11,7 +13,7 @@ from lifecycle.audit.stores.sql.tables import ExactText
 from lifecycle.audit.stores.texts import escaped
 from lifecycle.written import OF_THE_LOG
 
-__all__ = ["insert_rows"]
+__all__ = ["insert_columns"]
 
 _COPIED: Final = 8
 """From this many rows on PostgreSQL takes them faster by COPY."""
@@ -22,10 +24,11 @@ _TOGETHER: Final = 20
 _PLACEHOLDERS: Final = {"qmark": "?", "format": "%s", "pyformat": "%s"}
 
 _Row: TypeAlias = tuple[Any, ...]
+_Values: TypeAlias = Sequence[Any]
 
 
-def insert_rows(connection: Connection, table: Table, rows: list[_Row]) -> None:
-    """Insert rows of numbers and texts, which have a value for every column, in its order.
+def insert_columns(connection: Connection, table: Table, values: Sequence[_Values]) -> None:
+    """Insert rows of numbers and texts, given by the values of each column, in the table's order.
 
     In one statement in the connection's transaction: on PostgreSQL with psycopg a COPY, which
     nobody who listens to statements is told of. Raises what SQLAlchemy raises.
@@ -33,17 +36,17 @@ def insert_rows(connection: Connection, table: Table, rows: list[_Row]) -> None:
     dialect = connection.dialect
     placeholder = _PLACEHOLDERS.get(dialect.paramstyle)
     if placeholder is None or connection.get_execution_options().get("schema_translate_map"):
-        keys = table.columns.keys()
-        connection.execute(insert(table), [dict(zip(keys, row, strict=True)) for row in rows])
+        keys, given = table.columns.keys(), zip(*values, strict=True)
+        connection.execute(insert(table), [dict(zip(keys, row, strict=True)) for row in given])
         return
-    columns = _sendable(table, rows)
+    columns = _sendable(table, values)
     preparer = dialect.identifier_preparer
     target, names = preparer.format_table(table), [*map(preparer.format_column, table.columns)]
     into = f"{target} ({', '.join(names)})"
-    if len(rows) >= _COPIED and dialect.driver == "psycopg" and not dialect.is_async:
-        _copy(connection, f"COPY {into} FROM STDIN", list(zip(*columns, strict=True)))
+    if len(columns[0]) >= _COPIED and dialect.driver == "psycopg" and not dialect.is_async:
+        _copy(connection, f"COPY {into} FROM STDIN", columns)
         return
-    if len(rows) >= _TOGETHER and dialect.name == "sqlite":
+    if len(columns[0]) >= _TOGETHER and dialect.name == "sqlite":
         source, rows = _together(names, columns)
     else:
         source, rows = _by_themselves(placeholder, columns)
@@ -52,29 +55,29 @@ def insert_rows(connection: Connection, table: Table, rows: list[_Row]) -> None:
     )
 
 
-def _sendable(table: Table, rows: list[_Row]) -> list[_Row]:
-    """The columns of the rows, with their texts as the types of the columns have them sent."""
-    columns = list(zip(*rows, strict=True))
-    for place, column in enumerate(table.columns):
-        values = columns[place]
-        if isinstance(column.type, ExactText) and not _is_printable(values):
-            columns[place] = tuple(value and escaped(value) for value in values)
-    return columns
+def _sendable(table: Table, values: Sequence[_Values]) -> list[_Values]:
+    """The columns, with their texts as the types of the columns have them sent."""
+    return [
+        [text and escaped(text) for text in some]
+        if isinstance(column.type, ExactText) and not _is_printable(some)
+        else some
+        for column, some in zip(table.columns, values, strict=True)
+    ]
 
 
-def _is_printable(values: tuple[str | None, ...]) -> bool:
+def _is_printable(values: _Values) -> bool:
     """Whether none of these has anything to escape, as a rule: what is escaped is not printable."""
     if _is_one(values):
         return values[0] is None or values[0].isprintable()
     return "".join(filter(None, values)).isprintable()
 
 
-def _is_one(values: _Row) -> bool:
+def _is_one(values: _Values) -> bool:
     """Whether all of these are the same: numbers, texts, or nothing."""
     return values.count(values[0]) == len(values)
 
 
-def _by_themselves(placeholder: str, columns: list[_Row]) -> tuple[str, list[_Row]]:
+def _by_themselves(placeholder: str, columns: list[_Values]) -> tuple[str, list[_Row]]:
     """The end of a statement that inserts rows one by one, and what to give it for each."""
     empty = [values[0] is None and _is_one(values) for values in columns]
     values = ", ".join("NULL" if is_empty else placeholder for is_empty in empty)
@@ -82,7 +85,7 @@ def _by_themselves(placeholder: str, columns: list[_Row]) -> tuple[str, list[_Ro
     return f"VALUES ({values})", list(zip(*given, strict=True))
 
 
-def _together(names: list[str], columns: list[_Row]) -> tuple[str, list[_Row]]:
+def _together(names: list[str], columns: list[_Values]) -> tuple[str, list[_Row]]:
     """The end of a statement that inserts many rows at once, and what to give it for so many.
 
     What all rows have is given once. What the last statement lacks is filled with rows of NULL,
@@ -112,13 +115,40 @@ def _together(names: list[str], columns: list[_Row]) -> tuple[str, list[_Row]]:
     ), given
 
 
-def _copy(connection: Connection, statement: str, rows: list[_Row]) -> None:
+def _copy(connection: Connection, statement: str, columns: Iterable[_Values]) -> None:
+    text = _copied(columns)
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:
         try:
             with cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row(row)
+                copy.write(text)
         except connection.dialect.loaded_dbapi.Error as error:
             # As for any statement: it is wrapped, and a lost connection is not used again.
             connection._handle_dbapi_exception(error, statement, None, cursor, None)
+
+
+def _copied(columns: Iterable[_Values]) -> str:
+    """Rows of numbers and texts as PostgreSQL's COPY has them: a line each, tabs in between."""
+    lines = map("\t".join, zip(*map(_column_copied, columns), strict=True))
+    return "\n".join([*lines, ""])
+
+
+def _column_copied(values: _Values) -> Iterable[str]:
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return map(str, values)
+    if kinds == {str} and not _is_special("".join(values)):
+        return values
+    return ["\\N" if value is None else _SPECIAL.sub(_escape, str(value)) for value in values]
+
+
+def _is_special(text: str) -> bool:
+    return "\\" in text or "\t" in text or "\n" in text or "\r" in text
+
+
+_SPECIAL: Final = re.compile(r"[\\\t\n\r]")
+_ESCAPES: Final = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _ESCAPES[found[0]]
