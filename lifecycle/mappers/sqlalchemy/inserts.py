@@ -57,7 +57,7 @@ class Insertion:
         self._recorded = recorded
         self._given: Final = _given_rows(statement, parameters)
         self._asks = False
-        self._found = 0
+        self._missed = 0
         self.statement: Final = self._asking(statement, parameters)
 
     def _asking(self, statement: Insert, parameters: Sequence[Mapping[str, Any]]) -> Insert:
@@ -82,22 +82,23 @@ class Insertion:
 
     def portions(self, result: CursorResult[Any]) -> Iterator[Iterable[Pair]]:
         """The new rows, once the statement has run, in portions."""
-        self._found = 0
+        told = 0
         for some in chunks(dict.fromkeys(self._identities(result)), PORTION):
             found = Found(self._connection, self._recorded, [*zip(*some, strict=True)])
             after = found.in_order()
             if after is not None:
-                self._found += len(after)
+                told += len(after)
                 yield Images(None, after)
             else:
                 now = found.by_identity()
-                self._found += len(now)
+                told += len(now)
                 every = dict.fromkeys((*some, *now))
                 yield [(None, now[identity]) for identity in every if identity in now]
+        self._missed = max(0, self._count(result) - told)
 
     def missed(self, result: CursorResult[Any]) -> int:
-        """How many rows came that cannot be told from others."""
-        return max(0, self._count(result) - self._found)
+        """How many rows came that cannot be told from others, when all that can have been told."""
+        return self._missed
 
     def _count(self, result: CursorResult[Any]) -> int:
         if self._given is not None:
