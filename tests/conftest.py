@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from tests.servers import MongoServer, Unavailable, empty, mongodb, sql_database
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up Hypothesis, and refuse a requirement that would silently require nothing."""
+    # A program that is started in the background ignores Ctrl-C, and so would those it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Under coverage, on a busy machine, the time an example takes says nothing.
     hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
     hypothesis.settings.load_profile("project")

@@ -97,8 +97,9 @@ class Terminal:
 
     def end(self) -> int:
         """Read to the end; the exit code."""
+        until = time.monotonic() + 60
         while self._read():
-            pass
+            assert time.monotonic() < until, f"it has not ended after {self.seen!r}"
         return self._process.wait(30)
 
     def piped(self) -> str:

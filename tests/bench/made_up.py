@@ -137,7 +137,7 @@ def _changes(records: int) -> Iterable[tuple[Any, ...]]:
             chance = random.random()
             key = HOT if chance < 0.002 else ONE if chance < 0.0021 else int(chance * CUSTOMERS)
             if seq <= 20:  # so that a small log has them too
-                entity, key = "shop.Order", HOT if seq % 2 else ONE
+                entity, key = "store.Order", HOT if seq % 2 else ONE
             if key in (HOT, ONE):
                 operation = Operation.UPDATE
             body = bodies[operation][int(random.random() * BODIES)]

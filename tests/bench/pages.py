@@ -103,37 +103,37 @@ def pages(records: int, wide: str = "", version: str = "") -> dict[str, str]:
         "feed": "/",
         "feed, halfway back": f"/?older_than={revisions // 2}.0",
         "feed, the oldest": "/?older_than=60.0",
-        "feed, counted": "/?entity=shop.Order&count=1",
+        "feed, counted": "/?entity=store.Order&count=1",
         "feed as JSON": "/feed.json",
         "feed as Atom": "/feed.atom",
-        "one entity": "/o/shop.Order/",
-        "entity and operation": "/?entity=shop.Order&operation=delete",
+        "one entity": "/o/store.Order/",
+        "entity and operation": "/?entity=store.Order&operation=delete",
         "deleted": "/?operation=delete",
-        "one key": f"/?entity=shop.Order&key={HOT}",
+        "one key": f"/?entity=store.Order&key={HOT}",
         "actor": "/?actor=user7",
-        "actor and entity": "/?actor=user7&entity=shop.Order",
+        "actor and entity": "/?actor=user7&entity=store.Order",
         "request": f"/?request_id=req-{revisions // 3}",
         "last 24 hours": "/?since=24h",
         "last 7 days": "/?since=7d",
         "last 30 days": "/?since=30d",
-        "last 30 days, one entity": "/?since=30d&entity=shop.Order",
+        "last 30 days, one entity": "/?since=30d&entity=store.Order",
         "a week a year ago": "/?since=53w&until=52w",
         "until a year ago": "/?until=52w",
-        "a day a year ago, one entity": "/?since=365d&until=364d&entity=shop.Order",
+        "a day a year ago, one entity": "/?since=365d&until=364d&entity=store.Order",
         "actor, a year ago": "/?actor=user7&since=53w&until=52w",
         "words, found": "/?text=ticket",
         "words, rare": "/?text=nowhere",
         "field and value, found": "/?field=status%3Dpaid",
         "field and value, rare": "/?field=status%3Dnever",
         "all but updates": "/?-operation=update",
-        "object": f"/o/shop.Order/{ONE}",
-        "object of many changes": f"/o/shop.Order/{HOT}",
-        "its state in the past": f"/o/shop.Order/{HOT}?at=365d",
-        "compared with now": f"/o/shop.Order/{ONE}?against=now",
-        "field": f"/o/shop.Order/{ONE}/f/status",
-        "field of many changes": f"/o/shop.Order/{HOT}/f/status",
-        "reference of many changes": f"/o/shop.Order/{HOT}/f/customer_id",
-        "related": f"/o/shop.Customer/{ONE}/related",
+        "object": f"/o/store.Order/{ONE}",
+        "object of many changes": f"/o/store.Order/{HOT}",
+        "its state in the past": f"/o/store.Order/{HOT}?at=365d",
+        "compared with now": f"/o/store.Order/{ONE}?against=now",
+        "field": f"/o/store.Order/{ONE}/f/status",
+        "field of many changes": f"/o/store.Order/{HOT}/f/status",
+        "reference of many changes": f"/o/store.Order/{HOT}/f/customer_id",
+        "related": f"/o/store.Customer/{ONE}/related",
         "record": f"/r/{middle}.0",
         "revision": f"/t/{middle}",
         "revision of many": f"/t/{revision_id(large_revision(records))}",
@@ -142,7 +142,7 @@ def pages(records: int, wide: str = "", version: str = "") -> dict[str, str]:
         "actor's page, busy": "/a/import",
         "preview of an undo": f"/r/{wide}/undo",
         "preview of an undo of many": f"/t/{large}/undo",
-        "preview of a version": f"/o/shop.Order/{ONE}/restore?v={version}",
+        "preview of a version": f"/o/store.Order/{ONE}/restore?v={version}",
         "views": "/views",
         "coverage": "/-/coverage",
         "help": "/-/help",
@@ -173,7 +173,7 @@ def made_up_shop(engine: Engine, records: int) -> Iterator[tuple[Lifecycle, dict
     store = SqlStore(engine)
     wide = _wide_record(store, records // 8)
     changed = [*store.page(Query(revision=wide.revision.id), limit=100)]
-    changed += store.page(Query(entity="shop.Order", key=str(ONE)), limit=3)
+    changed += store.page(Query(entity="store.Order", key=str(ONE)), limit=3)
     lifecycle, sessions = open_shop(engine, _rows(store, changed))
     yield lifecycle, pages(records, wide.id, changed[-1].id)
     lifecycle.uninstall(sessions)
@@ -245,7 +245,7 @@ def _wide_record(store: SqlStore, seq: int) -> Record:
 
 def _rows(store: SqlStore, records: Iterable[Record]) -> dict[str, list[dict[str, Any]]]:
     """The objects of some records as their newest records left them, and all their customers."""
-    rows: dict[str, list[dict[str, Any]]] = {"shop.Customer": []}
+    rows: dict[str, list[dict[str, Any]]] = {"store.Customer": []}
     customers: set[Any] = {None}
     for entity, key in sorted({(one.entity, one.key) for one in records}):
         newest = store.page(Query(entity=entity, key=key), limit=50)
@@ -262,8 +262,8 @@ def _rows(store: SqlStore, records: Iterable[Record]) -> dict[str, list[dict[str
         customers.update(
             id for one in referring if isinstance(one, Change) for id in (one.old, one.new)
         )
-    there = {None, ABSENT, *(row["id"] for row in rows["shop.Customer"])}
-    rows["shop.Customer"] += [{**_EMPTY, "id": id} for id in customers - there]
+    there = {None, ABSENT, *(row["id"] for row in rows["store.Customer"])}
+    rows["store.Customer"] += [{**_EMPTY, "id": id} for id in customers - there]
     return rows
 
 

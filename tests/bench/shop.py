@@ -23,10 +23,10 @@ STATES: Final = {
 }
 
 ENTITIES: Final = (
-    ("shop.Order",) * 4
-    + ("shop.Customer",) * 2
+    ("store.Order",) * 4
+    + ("store.Customer",) * 2
     + tuple(
-        f"shop.{name}"
+        f"store.{name}"
         for name in (
             "Invoice",
             "Payment",
@@ -75,7 +75,7 @@ class Entry:
 
 
 def _model(entity: str) -> type[Any]:
-    name = f"MadeUp{entity.removeprefix('shop.')}"
+    name = f"MadeUp{entity.removeprefix('store.')}"
     made: type[Any] = audited(entity=entity)(type(name, (Entry, Base), {}))
     return made
 
@@ -88,7 +88,7 @@ def open_shop(engine: Engine, rows: dict[str, list[dict[str, Any]]]) -> tuple[Li
     Base.metadata.drop_all(engine)
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
-        for entity in sorted(rows, key="shop.Customer".__ne__):  # what the others refer to
+        for entity in sorted(rows, key="store.Customer".__ne__):  # what the others refer to
             connection.execute(insert(MODELS[entity]), rows[entity])
     sessions = sessionmaker(engine)
     lifecycle = Lifecycle(store=engine)
