@@ -736,6 +736,38 @@ def test_each_row_has_its_own_value_of_a_python_onupdate(
     assert {key: changes["touched"].new for _, _, key, changes in recorded()[2:]} == stored
 
 
+def test_what_memory_has_amiss_is_no_change_where_nothing_is_written(
+    base: type[DeclarativeBase], start: Start, recorded: Recorded
+) -> None:
+    """An object that was set to something and back is in the flush, without an UPDATE."""
+    ticks = count(1)
+
+    class Dial(base):  # type: ignore[misc, valid-type]
+        __tablename__ = "dials"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int] = mapped_column(default=0)
+        touched: Mapped[int] = mapped_column(default=0, onupdate=lambda: next(ticks))
+
+    with start()(autoflush=False) as session:
+        dials = [Dial(id=1), Dial(id=2)]
+        session.add_all(dials)
+        session.commit()
+        for one in dials:
+            one.n = 5
+        session.flush()  # both objects have 1 for it now
+        for n in (6, 5):
+            dials[1].n = n
+        session.commit()
+        assert [dial.touched for dial in dials] == [1, 2]
+        session.connection().execute(Dial.__table__.update().values(touched=70))
+        for n in (6, 5):
+            dials[0].n = n
+        session.commit()
+        assert dials[0].touched == 70
+    touched = sorted((key, changes["touched"].new) for _, _, key, changes in recorded()[2:])
+    assert touched == [("1", 1), ("1", 70), ("2", 2), ("2", 70)]
+
+
 def test_rows_of_several_classes_have_their_own_values_of_a_python_onupdate(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:

@@ -78,6 +78,7 @@ class OldValues:
         self._models = models
         self._fetched: dict[State, dict[str, Any]] = {}
         self._noted: dict[State, dict[str, Any]] = {}
+        self._held: dict[State, dict[str, Any]] = {}
         self._examined: dict[State, Operation] = {}
         self._updated: set[State] = set()
 
@@ -92,6 +93,14 @@ class OldValues:
     def noted(self, state: State) -> Mapping[str, Any] | None:
         """The values kept of fields that the UPDATE changes without a trace in memory."""
         return self._noted.get(state)
+
+    def is_doubtful(self, state: State, name: str) -> bool:
+        """Whether memory has a doubted value of such a field still, and none of the flush.
+
+        Nobody tells whether there was an UPDATE: what was assigned may have been what was there.
+        """
+        held = self._held.get(state)
+        return held is not None and name in held and held[name] is state.dict.get(name)
 
     @property
     def any_fetched(self) -> bool:
@@ -171,6 +180,8 @@ class OldValues:
             self._noted[state] = {
                 name: old_value(state, name, fetched) for name in (*model.volatile, *names)
             }
+            if fetched and state in self._doubted:
+                self._held[state] = {one: values[one] for one in model.volatile if one in values}
 
     def late(self, state: State, operation: Operation) -> None:
         """The same for what only the flush itself decided: to write an object, or more of it."""

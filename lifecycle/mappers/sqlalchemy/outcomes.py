@@ -218,7 +218,7 @@ class Outcomes:
         for name, old in noted.items():
             if name in state.dict:
                 note(deltas, model.fields[name], old, state.dict[name])
-            else:
+            if name not in state.dict or (name in deltas and self._old.is_doubtful(state, name)):
                 deltas[name] = Change(old, UNKNOWN)
                 unread.append(name)
         if self._is_one_of_several(model) and (deltas or unread):
