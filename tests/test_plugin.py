@@ -291,7 +291,7 @@ def test_a_model_is_asked_about_by_its_registered_name(user: Any) -> None:
     """It is known before anything of it is used; the name of a class that inherits is no other."""
 
     @audited(entity="shop.Freight")
-    class Freight(user.__mro__[1]):  # type: ignore[misc]
+    class Freight(user.__mro__[1]):
         __tablename__ = "cargoes"
         id: Mapped[int] = mapped_column(primary_key=True)
 

@@ -109,7 +109,7 @@ def test_a_foreign_key_names_the_user(sql: SqlWorld) -> None:
     user = sql.model("BlamedUser", name="text")
 
     @blame(updated="updated_by_id")
-    class BlamedPage(sql.base):  # type: ignore[name-defined, misc]
+    class BlamedPage(sql.base):
         __tablename__ = "blamed_pages"
         id = mapped_column(user.id.type, primary_key=True)
         text = mapped_column(user.name.type)

@@ -120,7 +120,7 @@ class TestRows:
     def test_rows_of_several_tables_are_migrated_as_one(self, rows: SqlWorld) -> None:
         """Also when they are loaded by their base class, which reads the rest with a query."""
 
-        class Worker(rows.base):  # type: ignore[name-defined,misc]
+        class Worker(rows.base):
             __tablename__ = "workers"
             id: Mapped[int] = mapped_column(primary_key=True)
             kind: Mapped[str] = mapped_column(String(20))
@@ -153,7 +153,7 @@ class TestRows:
     def test_deferred_columns_are_there_for_the_steps(self, rows: SqlWorld) -> None:
         """And are what the steps made of them when they are loaded at last."""
 
-        class Shelved(rows.base):  # type: ignore[name-defined,misc]
+        class Shelved(rows.base):
             __tablename__ = "shelved"
             id: Mapped[int] = mapped_column(primary_key=True)
             text: Mapped[str | None] = deferred(mapped_column(String(50)))

@@ -30,7 +30,7 @@ def test_any_and_has_hide_what_is_marked(sql: SqlWorld) -> None:
     )
 
     @soft_delete
-    class AskedNode(sql.base):  # type: ignore[name-defined, misc]
+    class AskedNode(sql.base):
         __tablename__ = "asked_nodes"
         id = mapped_column(Integer, primary_key=True)
         kind = mapped_column(String(10))
@@ -47,12 +47,12 @@ def test_any_and_has_hide_what_is_marked(sql: SqlWorld) -> None:
         __mapper_args__ = {"polymorphic_identity": "branch"}
 
     @soft_delete
-    class AskedLeaf(sql.base):  # type: ignore[name-defined, misc]
+    class AskedLeaf(sql.base):
         __tablename__ = "asked_leaves"
         id = mapped_column(Integer, primary_key=True)
         deleted_at = mapped_column(DateTime)
 
-    class AskedHard(sql.base):  # type: ignore[name-defined, misc]
+    class AskedHard(sql.base):
         __tablename__ = "asked_hard"
         id = mapped_column(Integer, primary_key=True)
         node_id = mapped_column(ForeignKey(AskedNode.id))

@@ -23,7 +23,7 @@ def test_a_real_delete_reaches_what_is_marked_below(sql: SqlWorld) -> None:
         Column("tag_id", ForeignKey("reached_tags.id"), primary_key=True),
     )
 
-    class Reached(sql.base):  # type: ignore[name-defined, misc]
+    class Reached(sql.base):
         __abstract__ = True
         id = mapped_column(Integer, primary_key=True)
         deleted_at = mapped_column(DateTime)
@@ -116,7 +116,7 @@ def test_a_real_delete_asked_for_by_a_hook_reaches_it_too(
 def test_what_is_kept_by_name_and_what_is_below_a_hard_one_are_reached(sql: SqlWorld) -> None:
     """Two of one name, of which one is marked; and a parent that is no soft one, asked for."""
 
-    class ReachedShelf(sql.base):  # type: ignore[name-defined, misc]
+    class ReachedShelf(sql.base):
         __tablename__ = "reached_shelves"
         id = mapped_column(Integer, primary_key=True)
         books = relationship(
@@ -124,7 +124,7 @@ def test_what_is_kept_by_name_and_what_is_below_a_hard_one_are_reached(sql: SqlW
         )
 
     @soft_delete
-    class ReachedBook(sql.base):  # type: ignore[name-defined, misc]
+    class ReachedBook(sql.base):
         __tablename__ = "reached_books"
         id = mapped_column(Integer, primary_key=True)
         name = mapped_column(String(10))

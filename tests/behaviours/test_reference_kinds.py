@@ -87,7 +87,7 @@ def test_rows_hold_the_identifiers_of_documents(
     body["sources"] = ReferenceMany("Source", mapped_by="target")
     target: Any = type(mongoengine.Document)("Target", (mongoengine.Document,), body)
 
-    class Source(near.base):  # type: ignore[name-defined, misc]
+    class Source(near.base):
         __tablename__ = "sources"
         id: Mapped[int] = mapped_column(primary_key=True)
         target_id = mapped_column(column)
@@ -121,7 +121,7 @@ def test_documents_hold_the_identifiers_of_rows(
     """In a field of any type that can."""
     far = rows(back)
 
-    class Target(far.base):  # type: ignore[name-defined, misc]
+    class Target(far.base):
         __tablename__ = "targets"
         id = mapped_column(column, primary_key=True)
         sources: ReferenceMany[Any] = ReferenceMany("Source", mapped_by="target")
@@ -246,7 +246,7 @@ def test_subclasses_inherit_references_and_are_led_to(link: Link) -> None:
     class Lorry(Conveyance):
         pass
 
-    class Owner(near.base):  # type: ignore[name-defined, misc]
+    class Owner(near.base):
         __tablename__ = "owners"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(10))
@@ -367,7 +367,7 @@ def test_what_must_have_a_value_cannot_be_nullified(link: Link) -> None:
     near = rows(link)
     its = link.far.model("Target", name="text")
 
-    class Source(near.base):  # type: ignore[name-defined, misc]
+    class Source(near.base):
         __tablename__ = "sources"
         id: Mapped[int] = mapped_column(primary_key=True)
         target_id: Mapped[str] = mapped_column(String(24))
@@ -380,7 +380,7 @@ def test_what_must_have_a_value_cannot_be_nullified(link: Link) -> None:
     list(link.lifecycle.references.check(Source, repair="delete"))
     assert near.find(Source) == []
 
-    class Nullified(near.base):  # type: ignore[name-defined, misc]
+    class Nullified(near.base):
         __tablename__ = "nullified"
         id: Mapped[int] = mapped_column(primary_key=True)
         target_id: Mapped[str] = mapped_column(String(24))

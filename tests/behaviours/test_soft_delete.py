@@ -406,7 +406,7 @@ def bring_any_back(world: World, model: Any, random: Random) -> None:
 def family(sql: SqlWorld) -> tuple[Any, Any, Any]:
     """A soft parent with soft children, a hard one, and a child that leads back."""
 
-    class Family(sql.base):  # type: ignore[name-defined, misc]
+    class Family(sql.base):
         __abstract__ = True
         id = mapped_column(sql.kinds["number"], primary_key=True)
         name = mapped_column(sql.kinds["text"])
@@ -495,13 +495,13 @@ def test_many_to_many_rows_and_subclass_tables_wait_for_it(sql: SqlWorld) -> Non
         Column("tag_id", ForeignKey("soft_tags.id"), primary_key=True),
     )
 
-    class SoftTag(sql.base):  # type: ignore[name-defined, misc]
+    class SoftTag(sql.base):
         __tablename__ = "soft_tags"
         id = mapped_column(Integer, primary_key=True)
         posts = relationship("SoftPost", secondary=links, back_populates="tags")
 
     @soft_delete
-    class SoftPost(sql.base):  # type: ignore[name-defined, misc]
+    class SoftPost(sql.base):
         __tablename__ = "soft_posts"
         id = mapped_column(Integer, primary_key=True)
         kind = mapped_column(String(10))
@@ -543,7 +543,7 @@ def test_a_delete_of_a_subclass_marks_its_rows_in_the_table_of_the_mark(sql: Sql
     """And no others: without a join, MariaDB would mark all there are."""
 
     @soft_delete
-    class SoftAnimal(sql.base):  # type: ignore[name-defined, misc]
+    class SoftAnimal(sql.base):
         __tablename__ = "soft_animals"
         id = mapped_column(Integer, primary_key=True)
         kind = mapped_column(String(10))

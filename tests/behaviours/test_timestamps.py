@@ -381,7 +381,7 @@ def test_a_condition_on_another_object_is_refused(sqlite: SqlWorld, path: str) -
     What changes here is the foreign key, and a time may be about that.
     """
 
-    class Shelved(sqlite.base):  # type: ignore[name-defined, misc]
+    class Shelved(sqlite.base):
         __abstract__ = True
         id = mapped_column(Integer, primary_key=True)
         archived = mapped_column(Integer)
@@ -403,12 +403,12 @@ def test_a_condition_on_another_object_is_refused(sqlite: SqlWorld, path: str) -
 def test_a_foreign_key_that_a_relationship_sets_counts(sqlite: SqlWorld, clock: Clock) -> None:
     """Pointing an object at another one changes its foreign key, before and in the flush."""
 
-    class MovedCategory(sqlite.base):  # type: ignore[name-defined, misc]
+    class MovedCategory(sqlite.base):
         __tablename__ = "moved_categories"
         id = mapped_column(Integer, primary_key=True)
 
     @timestamps(at="category_id", clock=clock)
-    class MovedBook(sqlite.base):  # type: ignore[name-defined, misc]
+    class MovedBook(sqlite.base):
         __tablename__ = "moved_books"
         id = mapped_column(Integer, primary_key=True)
         at = mapped_column(DateTime)

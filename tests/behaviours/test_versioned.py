@@ -238,7 +238,7 @@ def test_an_update_of_another_table_than_that_of_the_version_is_told(sqlite: Sql
     """Once for each: it cannot count what is in the table of the base class."""
 
     @versioned
-    class VersionedAnimal(sqlite.base):  # type: ignore[name-defined, misc]
+    class VersionedAnimal(sqlite.base):
         __tablename__ = "versioned_animals"
         id = mapped_column(Integer, primary_key=True)
         kind = mapped_column(String(10))
@@ -272,7 +272,7 @@ def test_versions_that_the_application_makes_are_left_to_it(sqlite: SqlWorld) ->
     """A statement does not know how, which is told, too."""
 
     @versioned
-    class OwnVersions(sqlite.base):  # type: ignore[name-defined, misc]
+    class OwnVersions(sqlite.base):
         __tablename__ = "own_versions"
         id = mapped_column(Integer, primary_key=True)
         name = mapped_column(String(10))

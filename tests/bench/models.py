@@ -29,7 +29,7 @@ _WORDS = "some words about it"
 def declare(base: type[DeclarativeBase]) -> type[Any]:
     """The model, declared anew on a base: ten columns, of the kinds that applications have."""
 
-    class Item(base):  # type: ignore[misc, valid-type]
+    class Item(base):
         __tablename__ = "bench_item"
         __versioned__: ClassVar[dict[str, Any]] = {}  # how the peers know what to record
         id: Mapped[int] = mapped_column(primary_key=True)

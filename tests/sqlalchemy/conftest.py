@@ -80,7 +80,7 @@ class Plain:
 def user_model(base: type[DeclarativeBase], mixin: type = Plain) -> Any:
     """A model with a key, a name and a nickname that may be missing."""
 
-    class User(mixin, base):  # type: ignore[misc, valid-type]
+    class User(mixin, base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50))

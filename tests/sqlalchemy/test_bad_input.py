@@ -171,7 +171,7 @@ Records = Callable[[], list[Record]]
 def thing_model(base: type[DeclarativeBase], type_: Any) -> Any:
     """A model with one column of that type, which allows no value, and one of text."""
 
-    class Thing(base):  # type: ignore[misc, valid-type]
+    class Thing(base):
         __tablename__ = "things"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str | None] = mapped_column(String(50))
@@ -563,7 +563,7 @@ def test_strange_names_of_tables_and_columns(
 ) -> None:
     """Rows of a table with such names are recorded, by the names of their attributes."""
 
-    class Thing(base):  # type: ignore[misc, valid-type]
+    class Thing(base):
         __tablename__ = name
         number: Mapped[int] = mapped_column(f"{name} id", primary_key=True)
         text: Mapped[str | None] = mapped_column(name, String(50))
@@ -595,7 +595,7 @@ def test_a_table_without_a_primary_key(
     """A class can be mapped to it by naming one, which is the key in the log."""
     table = Table("loose", base.metadata, Column("code", String(20)), Column("name", String(20)))
 
-    class Loose(base):  # type: ignore[misc, valid-type]
+    class Loose(base):
         __table__ = table
         __mapper_args__ = {"primary_key": [table.c.code]}
 
@@ -644,7 +644,7 @@ def test_a_key_longer_than_its_column_is_found_again(
     if unit == "\x00" and engine.dialect.name == "postgresql":
         pytest.skip("PostgreSQL has no NUL in text")
 
-    class Place(base):  # type: ignore[misc, valid-type]
+    class Place(base):
         __tablename__ = "places"
         x: Mapped[str] = mapped_column(String(200), primary_key=True)
         y: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -696,7 +696,7 @@ def test_a_key_without_a_text_always_fails(
 ) -> None:
     """Nobody could find its records: both policies refuse the change."""
 
-    class Coded(base):  # type: ignore[misc, valid-type]
+    class Coded(base):
         __tablename__ = "coded"
         code = mapped_column(CodeType(lambda code: code.value, Code), primary_key=True)
 
@@ -831,7 +831,7 @@ def test_no_database_of_a_session_commits_when_one_must_not(
 ) -> None:
     """They are asked before the first of them commits."""
 
-    class Other(base):  # type: ignore[misc, valid-type]
+    class Other(base):
         __tablename__ = "others"
         id: Mapped[int] = mapped_column(primary_key=True)
 

@@ -45,7 +45,7 @@ class Grade(enum.Enum):
 def models(base: type[DeclarativeBase]) -> Any:
     """Models that can be told in columns, at least at times, and some that cannot."""
 
-    class Parcel(base):  # type: ignore[misc, valid-type]
+    class Parcel(base):
         __tablename__ = "parcels"
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         kind: Mapped[str] = mapped_column(String(10), default="parcel")
@@ -68,7 +68,7 @@ def models(base: type[DeclarativeBase]) -> Any:
         __mapper_args__ = {"polymorphic_identity": "barrel"}
 
     @audited(mask={"code"}, exclude={"note"})
-    class Voucher(base):  # type: ignore[misc, valid-type]
+    class Voucher(base):
         __tablename__ = "vouchers"
         shop: Mapped[str] = mapped_column(String(10), primary_key=True)
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -80,7 +80,7 @@ def models(base: type[DeclarativeBase]) -> Any:
         extra: Mapped[Any | None] = mapped_column(JSON)
 
     @audited(label="name")
-    class Depot(base):  # type: ignore[misc, valid-type]
+    class Depot(base):
         __tablename__ = "depots"
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         name: Mapped[str | None] = mapped_column(String(50))

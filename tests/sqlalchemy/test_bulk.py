@@ -50,7 +50,7 @@ def engine(sqlite_engine: Engine) -> Engine:
 
 def user_model(base: type[DeclarativeBase], decorate: Any = lambda cls: cls) -> Any:
     @decorate
-    class User(base):  # type: ignore[misc, valid-type]
+    class User(base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str | None] = mapped_column(String(50))
@@ -351,7 +351,7 @@ class TestWhatCannotBeRecorded:
             Column("name", String(20)),
         )
 
-        class Halved(base):  # type: ignore[misc]
+        class Halved(base):
             __table__ = join(one, other)
             id = column_property(one.c.id, other.c.id)
 

@@ -42,7 +42,7 @@ from tests.statements import statements
 
 
 def user_model(base: type[DeclarativeBase]) -> Any:
-    class User(base):  # type: ignore[misc, valid-type]
+    class User(base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50))
@@ -174,7 +174,7 @@ def test_a_changed_key_moves_the_history(
 ) -> None:
     """A primary key change is an update that knows both keys, and history follows it."""
 
-    class File(base):  # type: ignore[misc, valid-type]
+    class File(base):
         __tablename__ = "files"
         path: Mapped[str] = mapped_column(String(50), primary_key=True)
 
@@ -197,7 +197,7 @@ def test_keys_handed_on_in_one_flush_are_recorded_in_an_order_that_replays(
 ) -> None:
     """Whoever gives a key up comes before whoever takes it."""
 
-    class File(base):  # type: ignore[misc, valid-type]
+    class File(base):
         __tablename__ = "files"
         path: Mapped[str] = mapped_column(String(50), primary_key=True)
         n: Mapped[int]
@@ -229,7 +229,7 @@ def test_values_the_database_works_out_are_read_back(
 ) -> None:
     """Server defaults, SQL expressions and onupdate show the value that was really written."""
 
-    class Counter(base):  # type: ignore[misc, valid-type]
+    class Counter(base):
         __tablename__ = "counters"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int] = mapped_column(server_default="7")
@@ -254,7 +254,7 @@ def test_a_version_counter_is_recorded_with_the_change(
 ) -> None:
     """SQLAlchemy counts the version up by itself; both values are in the record."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         text: Mapped[str] = mapped_column(String(50))
@@ -274,7 +274,7 @@ def test_an_object_that_a_flush_updates_before_it_deletes_it_has_a_known_version
 ) -> None:
     """The session knows only of the deletion; SQLAlchemy sets the foreign key all the same."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         above_id: Mapped[int | None] = mapped_column(ForeignKey("pages.id"))
@@ -305,7 +305,7 @@ def test_an_expression_on_an_object_in_place_of_a_deleted_one_is_read_back(
 ) -> None:
     """SQLAlchemy makes an UPDATE of both, in which the database works the value out."""
 
-    class Counter(base):  # type: ignore[misc, valid-type]
+    class Counter(base):
         __tablename__ = "counters"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int]
@@ -324,12 +324,12 @@ def test_a_foreign_key_set_through_a_relationship_is_recorded(
 ) -> None:
     """The column is recorded, however it was set; a child cut off by the flush is too."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship("Line")
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
@@ -349,12 +349,12 @@ def test_an_orphan_deleted_by_the_flush_is_recorded(
 ) -> None:
     """A delete that only the flush decides about is recorded with its row."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship("Line", cascade="all, delete-orphan")
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         text: Mapped[str] = mapped_column(String(50))
@@ -392,7 +392,7 @@ def test_joined_inheritance_is_one_record_under_the_name_of_the_base(
 ) -> None:
     """An object spread over two tables is one object, found under its base's name."""
 
-    class Person(base):  # type: ignore[misc, valid-type]
+    class Person(base):
         __tablename__ = "persons"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(20))
@@ -434,7 +434,7 @@ class Reversed(TypeDecorator[str]):
 
 
 def everything_model(base: type[DeclarativeBase]) -> Any:
-    class Everything(base):  # type: ignore[misc, valid-type]
+    class Everything(base):
         __tablename__ = "everything"
         id: Mapped[UUID] = mapped_column(primary_key=True)
         price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
@@ -527,7 +527,7 @@ def test_masked_values_are_never_stored_and_excluded_fields_not_mentioned(
     """Of a masked field one sees that it changed; of an excluded one, nothing."""
 
     @audited(mask={"password"}, exclude={"seen"}, label="name")
-    class User(base):  # type: ignore[misc, valid-type]
+    class User(base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50))
@@ -580,12 +580,12 @@ def test_old_values_of_an_object_that_only_the_flush_touched_are_true(
 ) -> None:
     """Also of a column that changes by itself, and of an object that memory knows nothing of."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship("Line")
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
@@ -628,12 +628,12 @@ def test_an_expired_object_that_a_flush_only_passes_by_is_no_change(
 ) -> None:
     """Its key is in memory no more, and nothing of it is written."""
 
-    class Shelf(base):  # type: ignore[misc, valid-type]
+    class Shelf(base):
         __tablename__ = "shelves"
         id: Mapped[int] = mapped_column(primary_key=True)
         books: Mapped[list[Any]] = relationship("Volume", back_populates="shelf")
 
-    class Volume(base):  # type: ignore[misc, valid-type]
+    class Volume(base):
         __tablename__ = "volumes"
         id: Mapped[int] = mapped_column(primary_key=True)
         shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelves.id"))
@@ -657,12 +657,12 @@ def test_an_object_deleted_by_an_earlier_flush_is_not_deleted_again(
 ) -> None:
     """Though its parent still has it in a collection that is deleted with the parent."""
 
-    class Shelf(base):  # type: ignore[misc, valid-type]
+    class Shelf(base):
         __tablename__ = "shelves"
         id: Mapped[int] = mapped_column(primary_key=True)
         books: Mapped[list[Any]] = relationship("Volume", cascade="all, delete-orphan")
 
-    class Volume(base):  # type: ignore[misc, valid-type]
+    class Volume(base):
         __tablename__ = "volumes"
         id: Mapped[int] = mapped_column(primary_key=True)
         shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelves.id"))
@@ -688,14 +688,14 @@ def test_an_orphan_in_whose_place_another_object_comes_has_known_old_values(
 ) -> None:
     """SQLAlchemy makes one UPDATE of the deletion and the insertion, and tells of no deletion."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship(
             "Line", back_populates="order", cascade="all, delete-orphan"
         )
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"), primary_key=True)
         number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -718,7 +718,7 @@ def test_each_row_has_its_own_value_of_a_python_onupdate(
     """Where SQLAlchemy gives every object the value of the first row."""
     ticks = count(1)
 
-    class Counter(base):  # type: ignore[misc, valid-type]
+    class Counter(base):
         __tablename__ = "counters"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int] = mapped_column(default=0)
@@ -742,7 +742,7 @@ def test_what_memory_has_amiss_is_no_change_where_nothing_is_written(
     """An object that was set to something and back is in the flush, without an UPDATE."""
     ticks = count(1)
 
-    class Dial(base):  # type: ignore[misc, valid-type]
+    class Dial(base):
         __tablename__ = "dials"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int] = mapped_column(default=0)
@@ -774,7 +774,7 @@ def test_rows_of_several_classes_have_their_own_values_of_a_python_onupdate(
     """SQLAlchemy updates the table they share at once, and gives all what it made of the first."""
     ticks = count(1)
 
-    class Person(base):  # type: ignore[misc, valid-type]
+    class Person(base):
         __tablename__ = "people"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(10))
@@ -806,7 +806,7 @@ def test_objects_in_place_of_deleted_ones_have_their_own_values_of_a_python_onup
     """What SQLAlchemy gives them is no old value for the next flush."""
     ticks = count(1)
 
-    class Counter(base):  # type: ignore[misc, valid-type]
+    class Counter(base):
         __tablename__ = "counters"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int] = mapped_column(default=0)
@@ -855,7 +855,7 @@ def test_what_python_takes_for_equal_is_a_change_when_it_is_written(
 ) -> None:
     """True and 1 are two things in JSON."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         data: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JSON()))
@@ -875,7 +875,7 @@ def test_an_old_value_changed_in_place_without_a_word_is_read_again(
 ) -> None:
     """Memory holds what nobody wrote."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         data: Mapped[dict[str, Any]] = mapped_column(JSON())
@@ -929,7 +929,7 @@ def test_the_old_value_of_what_only_a_hook_sets_is_read_too(
 ) -> None:
     """Also when other fields of the object had to be read before."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         text: Mapped[str] = deferred(mapped_column(String(50)))
@@ -952,7 +952,7 @@ def test_what_was_changed_in_place_and_assigned_as_an_equal_copy_is_no_change(
 ) -> None:
     """SQLAlchemy compares it with the value in memory, finds it equal and does not write it."""
 
-    class Page(base):  # type: ignore[misc, valid-type]
+    class Page(base):
         __tablename__ = "pages"
         id: Mapped[int] = mapped_column(primary_key=True)
         title: Mapped[str] = mapped_column(String(50))
@@ -976,7 +976,7 @@ def test_a_pickle_is_recorded_as_its_bytes(
 ) -> None:
     """Not as what the driver wraps them in."""
 
-    class Thing(base):  # type: ignore[misc, valid-type]
+    class Thing(base):
         __tablename__ = "things"
         id: Mapped[int] = mapped_column(primary_key=True)
         data: Mapped[Any] = mapped_column(PickleType())
@@ -1006,7 +1006,7 @@ def test_a_new_object_whose_defaults_are_read_at_once_is_an_insert(
 ) -> None:
     """It has its key before the flush is over, as no other new object."""
 
-    class Eager(base):  # type: ignore[misc, valid-type]
+    class Eager(base):
         __tablename__ = "eagers"
         id: Mapped[int] = mapped_column(primary_key=True)
         n: Mapped[int] = mapped_column(server_default="3")

@@ -64,54 +64,54 @@ def refers(to: str, **actions: str) -> Any:
 def models(base: type[DeclarativeBase]) -> Any:
     """A parent of every kind of children, a tree, keys that carry over, and a hierarchy."""
 
-    class Company(base):  # type: ignore[misc, valid-type]
+    class Company(base):
         __tablename__ = "company"
         id: Mapped[int] = key_column()
         vat: Mapped[str | None] = mapped_column(String(20), unique=True)
         branches: Mapped[list[Any]] = relationship("Branch", cascade="all", passive_deletes=True)
         guests: Mapped[list[Any]] = relationship("Guest", passive_deletes="all")
 
-    class Branch(base):  # type: ignore[misc, valid-type]
+    class Branch(base):
         __tablename__ = "branch"
         id: Mapped[int] = key_column()
         name: Mapped[str | None] = mapped_column(String(20))
         company_id: Mapped[int | None] = refers("company.id", ondelete="CASCADE")
 
-    class Desk(base):  # type: ignore[misc, valid-type]
+    class Desk(base):
         __tablename__ = "desk"
         id: Mapped[int] = key_column()
         branch_id: Mapped[int | None] = refers("branch.id", ondelete="CASCADE")
         __mapper_args__ = {"confirm_deleted_rows": False}  # the database may be faster
 
-    class Guest(base):  # type: ignore[misc, valid-type]
+    class Guest(base):
         __tablename__ = "guest"
         id: Mapped[int] = key_column()
         name: Mapped[str | None] = mapped_column(String(20))
         company_id: Mapped[int | None] = refers("company.id", ondelete="SET NULL")
 
-    class Bill(base):  # type: ignore[misc, valid-type]
+    class Bill(base):
         __tablename__ = "bill"
         id: Mapped[int] = key_column()
         vat: Mapped[str | None] = refers("company.vat", ondelete="SET NULL", onupdate="CASCADE")
 
-    class Folder(base):  # type: ignore[misc, valid-type]
+    class Folder(base):
         __tablename__ = "folder"
         id: Mapped[int] = key_column()
         parent_id: Mapped[int | None] = refers("folder.id", ondelete="CASCADE")
         __mapper_args__ = {"confirm_deleted_rows": False}
 
-    class Country(base):  # type: ignore[misc, valid-type]
+    class Country(base):
         __tablename__ = "country"
         code: Mapped[str] = mapped_column(String(5), primary_key=True)
 
-    class City(base):  # type: ignore[misc, valid-type]
+    class City(base):
         __tablename__ = "city"
         country: Mapped[str] = mapped_column(
             ForeignKey("country.code", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True
         )
         n: Mapped[int] = key_column()
 
-    class Street(base):  # type: ignore[misc, valid-type]
+    class Street(base):
         __tablename__ = "street"
         __table_args__ = (
             ForeignKeyConstraint(
@@ -125,7 +125,7 @@ def models(base: type[DeclarativeBase]) -> Any:
         city: Mapped[int] = key_column()
         name: Mapped[str] = mapped_column(String(20), primary_key=True)
 
-    class Person(base):  # type: ignore[misc, valid-type]
+    class Person(base):
         __tablename__ = "person"
         id: Mapped[int] = key_column()
         kind: Mapped[str] = mapped_column(String(20))
@@ -153,14 +153,14 @@ def models(base: type[DeclarativeBase]) -> Any:
         ),
     )
 
-    class Article(base):  # type: ignore[misc, valid-type]
+    class Article(base):
         __tablename__ = "article"
         id: Mapped[int] = key_column()
         tags: Mapped[list[Any]] = relationship(
             "Tag", secondary=tagging, back_populates="articles", passive_deletes=True
         )
 
-    class Tag(base):  # type: ignore[misc, valid-type]
+    class Tag(base):
         __tablename__ = "tag"
         id: Mapped[int] = key_column()
         company_id: Mapped[int | None] = refers("company.id", ondelete="CASCADE")
@@ -571,11 +571,11 @@ def test_no_hook_runs_for_what_the_database_does(
         def note(self) -> None:
             seen.append(type(self).__name__)
 
-    class Parent(Hooked, base):  # type: ignore[misc]
+    class Parent(Hooked, base):
         __tablename__ = "parent"
         id: Mapped[int] = mapped_column(primary_key=True)
 
-    class Child(Hooked, base):  # type: ignore[misc]
+    class Child(Hooked, base):
         __tablename__ = "child"
         id: Mapped[int] = mapped_column(primary_key=True)
         parent_id: Mapped[int] = refers("parent.id", ondelete="CASCADE")
@@ -619,11 +619,11 @@ def test_a_default_that_the_database_sets_is_recorded(
     if engine.dialect.name == "mysql":
         pytest.skip("InnoDB knows no SET DEFAULT")
 
-    class Owner(base):  # type: ignore[misc]
+    class Owner(base):
         __tablename__ = "owner"
         id: Mapped[int] = key_column()
 
-    class Thing(base):  # type: ignore[misc]
+    class Thing(base):
         __tablename__ = "thing"
         id: Mapped[int] = key_column()
         owner_id: Mapped[int] = mapped_column(
@@ -652,7 +652,7 @@ def test_a_default_that_the_database_sets_is_recorded(
 def test_cycles_of_references_end(way: str, base: Any, start: Start, lifecycle: Lifecycle) -> None:
     """Tables that refer to each other, and a row that refers to itself."""
 
-    class Left(base):  # type: ignore[misc]
+    class Left(base):
         __tablename__ = "left_side"
         id: Mapped[int] = key_column()
         right_id: Mapped[int | None] = mapped_column(
@@ -660,7 +660,7 @@ def test_cycles_of_references_end(way: str, base: Any, start: Start, lifecycle: 
         )
         self_id: Mapped[int | None] = refers("left_side.id", ondelete="CASCADE")
 
-    class Right(base):  # type: ignore[misc]
+    class Right(base):
         __tablename__ = "right_side"
         id: Mapped[int] = key_column()
         left_id: Mapped[int | None] = refers("left_side.id", ondelete="CASCADE")
@@ -688,18 +688,18 @@ def chain(base: Any, start: Start) -> Chain:
 
     def make(*decorators: Callable[[Any], Any]) -> Any:
         @decorators[0]
-        class First(base):  # type: ignore[misc]
+        class First(base):
             __tablename__ = "first"
             id: Mapped[int] = key_column()
 
         @decorators[1]
-        class Second(base):  # type: ignore[misc]
+        class Second(base):
             __tablename__ = "second"
             id: Mapped[int] = key_column()
             first_id: Mapped[int | None] = refers("first.id", ondelete="CASCADE")
 
         @decorators[2]
-        class Third(base):  # type: ignore[misc]
+        class Third(base):
             __tablename__ = "third"
             id: Mapped[int] = key_column()
             name: Mapped[str | None] = mapped_column(String(20))
@@ -978,11 +978,11 @@ class Unreadable(TypeDecorator[str]):
 def unreadable(base: Any, engine: Engine) -> Any:
     """A parent, and a child with a value that its type does not take back."""
 
-    class Parent(base):  # type: ignore[misc]
+    class Parent(base):
         __tablename__ = "parent"
         id: Mapped[int] = key_column()
 
-    class Child(base):  # type: ignore[misc]
+    class Child(base):
         __tablename__ = "child"
         id: Mapped[int] = key_column()
         colour: Mapped[str] = mapped_column(Unreadable())

@@ -55,7 +55,7 @@ def posts_and_tags(
     )
 
     @decorate
-    class Post(base):  # type: ignore[misc, valid-type]
+    class Post(base):
         __tablename__ = "posts"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str | None] = mapped_column(String(20))
@@ -63,7 +63,7 @@ def posts_and_tags(
             "Tag", secondary=tagging, back_populates=None if one_sided else "posts"
         )
 
-    class Tag(base):  # type: ignore[misc, valid-type]
+    class Tag(base):
         __tablename__ = "tags"
         id: Mapped[int] = mapped_column(primary_key=True)
         if not one_sided:
@@ -231,14 +231,14 @@ def test_a_write_only_collection_is_recorded_without_loading_it(
         Column("person_id", ForeignKey("people.id"), primary_key=True),
     )
 
-    class Club(base):  # type: ignore[misc, valid-type]
+    class Club(base):
         __tablename__ = "clubs"
         id: Mapped[int] = mapped_column(primary_key=True)
         members: WriteOnlyMapped[Any] = relationship(
             "Person", secondary=membership, passive_deletes=True
         )
 
-    class Person(base):  # type: ignore[misc, valid-type]
+    class Person(base):
         __tablename__ = "people"
         id: Mapped[int] = mapped_column(primary_key=True)
 

@@ -44,7 +44,7 @@ def noting(seen: list[Any]) -> type:
 def test_on_an_abstract_base(base: Any, noting: type, start: Start, seen: list[Any]) -> None:
     """Every model that inherits from it has the hook."""
 
-    class Named(noting, base):  # type: ignore[misc, valid-type]
+    class Named(noting, base):
         __abstract__ = True
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))
@@ -62,7 +62,7 @@ def test_on_the_declarative_base(
 ) -> None:
     """Every model of the application has the hook."""
 
-    class Base(noting, DeclarativeBase):  # type: ignore[misc, valid-type]
+    class Base(noting, DeclarativeBase):
         pass
 
     class User(Base):
@@ -83,7 +83,7 @@ def test_on_a_dataclass_mapping_its_defaults_are_seen(
     class Base(MappedAsDataclass, DeclarativeBase):
         pass
 
-    class User(noting, Base):  # type: ignore[misc, valid-type]
+    class User(noting, Base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True, init=False)
         name: Mapped[str] = mapped_column(String(20), default="Eve")
@@ -99,7 +99,7 @@ def test_on_an_imperative_mapping(
     """A class mapped from outside is like any other."""
     mappings = registry()
 
-    class User(noting):  # type: ignore[misc, valid-type]
+    class User(noting):
         def __init__(self, name: str) -> None:
             self.name = name
 
@@ -156,7 +156,7 @@ def test_over_inheritance_hooks_are_inherited_and_overriding_one_disables_it(
 ) -> None:
     """A subclass's own method without the decorator is just a method."""
 
-    class Person(base):  # type: ignore[misc]
+    class Person(base):
         __tablename__ = "persons"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))
@@ -205,7 +205,7 @@ def test_with_flask_sqlalchemy(lifecycle: Lifecycle, seen: list[Any]) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     db = SQLAlchemy(app)
 
-    class User(db.Model):  # type: ignore[name-defined, misc]
+    class User(db.Model):
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))
 

@@ -121,7 +121,7 @@ class Point:
 def thing(base: type[DeclarativeBase]) -> Any:
     """A model with an attribute of every kind."""
 
-    class Thing(base):  # type: ignore[misc, valid-type]
+    class Thing(base):
         __tablename__ = "things"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str | None] = mapped_column(String(20))
@@ -309,7 +309,7 @@ class TestValuesMadeByTheDatabase:
     def counter(self, base: Any) -> Any:
         """A model whose columns get values by themselves."""
 
-        class Counter(base):  # type: ignore[misc]
+        class Counter(base):
             __tablename__ = "counters"
             id: Mapped[int] = mapped_column(primary_key=True)
             name: Mapped[str | None] = mapped_column(String(20))
@@ -362,7 +362,7 @@ class TestValuesMadeByTheDatabase:
     ) -> None:
         """Row 21: also where SQLAlchemy keeps them out of the object's dict until then."""
 
-        class Card(MappedAsDataclass, base):  # type: ignore[misc]
+        class Card(MappedAsDataclass, base):
             __tablename__ = "cards"
             id: Mapped[int] = mapped_column(primary_key=True, init=False)
             colour: Mapped[str] = mapped_column(String(20), default="red")
@@ -388,12 +388,12 @@ def shop(base: type[DeclarativeBase]) -> Any:
         Column("tag_id", ForeignKey("tags.id"), primary_key=True),
     )
 
-    class Tag(base):  # type: ignore[misc, valid-type]
+    class Tag(base):
         __tablename__ = "tags"
         id: Mapped[int] = mapped_column(primary_key=True)
         word: Mapped[str | None] = mapped_column(String(20))
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str | None] = mapped_column(String(20))
@@ -413,25 +413,25 @@ def shop(base: type[DeclarativeBase]) -> Any:
         tags: Mapped[list[Any]] = relationship(Tag, secondary=tagging)
         words = association_proxy("tags", "word", creator=lambda word: Tag(word=word))
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
         name: Mapped[str | None] = mapped_column(String(20))
 
-    class Part(base):  # type: ignore[misc, valid-type]
+    class Part(base):
         __tablename__ = "parts"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
         order: Mapped[Any] = relationship("Order", back_populates="parts")
 
-    class Note(base):  # type: ignore[misc, valid-type]
+    class Note(base):
         __tablename__ = "notes"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
         order: Mapped[Any] = relationship("Order", back_populates="notes")
 
-    class Stamp(base):  # type: ignore[misc, valid-type]
+    class Stamp(base):
         __tablename__ = "stamps"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int] = mapped_column(ForeignKey("orders.id", ondelete="CASCADE"))
@@ -584,7 +584,7 @@ class TestRelationships:
     ) -> None:
         """Row 29: parent and child have one hook of each moment, with both keys after it."""
 
-        class Node(base):  # type: ignore[misc]
+        class Node(base):
             __tablename__ = "nodes"
             id: Mapped[int] = mapped_column(primary_key=True)
             parent_id: Mapped[int | None] = mapped_column(ForeignKey("nodes.id"))
@@ -759,7 +759,7 @@ class TestInheritance:
 def staff(base: Any, how: str) -> tuple[Any, Any]:
     """A class and one that inherits from it, in one table or in two."""
 
-    class Employee(base):  # type: ignore[misc]
+    class Employee(base):
         __tablename__ = "employees"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str | None] = mapped_column(String(20))
@@ -775,7 +775,7 @@ def staff(base: Any, how: str) -> tuple[Any, Any]:
 
     elif how == "joined":
 
-        class Manager(Employee):  # type: ignore[no-redef]
+        class Manager(Employee):
             __tablename__ = "managers"
             id: Mapped[int] = mapped_column(ForeignKey("employees.id"), primary_key=True)
             budget: Mapped[int | None] = mapped_column()
@@ -783,7 +783,7 @@ def staff(base: Any, how: str) -> tuple[Any, Any]:
 
     else:
 
-        class Manager(Employee):  # type: ignore[no-redef]
+        class Manager(Employee):
             __tablename__ = "managers"
             id: Mapped[int] = mapped_column(primary_key=True)
             kind: Mapped[str | None] = mapped_column(String(20))
@@ -798,7 +798,7 @@ def staff(base: Any, how: str) -> tuple[Any, Any]:
 def word(base: type[DeclarativeBase]) -> Any:
     """A model with a key that people choose."""
 
-    class Word(base):  # type: ignore[misc, valid-type]
+    class Word(base):
         __tablename__ = "words"
         key: Mapped[str] = mapped_column(String(20), primary_key=True)
         text: Mapped[str | None] = mapped_column(String(20))
@@ -843,7 +843,7 @@ class TestKeysAndStates:
     ) -> None:
         """Row 41: no statement of SQLAlchemy's, so no pre hook; those not loaded are not seen."""
 
-        class Use(base):  # type: ignore[misc]
+        class Use(base):
             __tablename__ = "uses"
             id: Mapped[int] = mapped_column(primary_key=True)
             key: Mapped[str | None] = mapped_column(ForeignKey("words.key", onupdate="CASCADE"))

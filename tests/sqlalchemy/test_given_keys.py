@@ -57,7 +57,7 @@ KEYS: dict[str, tuple[Any, Any, Any]] = {
 @pytest.fixture
 def keyed(base: type[DeclarativeBase]) -> Callable[[Any], Any]:
     def declare(type_: Any) -> Any:
-        class Keyed(base):  # type: ignore[misc, valid-type]
+        class Keyed(base):
             __tablename__ = "keyed"
             id: Mapped[Any] = mapped_column(type_, primary_key=True, autoincrement=False)
             name: Mapped[str | None] = mapped_column(String(20))
@@ -151,7 +151,7 @@ def test_a_key_that_only_the_mapping_has(
     """The table has none, so nothing tells the one that an expression has made."""
     plain = Table("keyless", base.metadata, Column("code", Integer), Column("name", String(20)))
 
-    class Keyless(base):  # type: ignore[misc, valid-type]
+    class Keyless(base):
         __table__ = plain
         __mapper_args__ = {"primary_key": [plain.c.code]}
 
@@ -178,7 +178,7 @@ def test_an_upsert_that_meets_a_row_by_a_key_that_is_worked_out(
 ) -> None:
     """Nobody knows it before, so the row is told of; one that is met by another key is recorded."""
 
-    class Coded(base):  # type: ignore[misc, valid-type]
+    class Coded(base):
         __tablename__ = "coded"
         id: Mapped[int] = mapped_column(primary_key=True)
         code: Mapped[str] = mapped_column(String(20), unique=True)

@@ -266,7 +266,7 @@ def test_a_hook_sees_an_equal_value_that_another_hook_has_put_there(
 ) -> None:
     """A price that one hook gives two places has two places for the next."""
 
-    class Priced(base):  # type: ignore[misc, valid-type]
+    class Priced(base):
         __tablename__ = "priced"
         id: Mapped[int] = mapped_column(primary_key=True)
         price: Mapped[Decimal]
@@ -384,11 +384,11 @@ def test_a_condition_holds_for_a_foreign_key_set_through_a_relationship(
 ) -> None:
     """The hook sees the column the flush will set, before the flush does."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
@@ -430,7 +430,7 @@ def test_hooks_run_base_first_then_as_defined_and_priority_before_all(
         def overridden(self) -> None:
             seen.append("never")
 
-    class User(Mixin, base):  # type: ignore[misc, valid-type]
+    class User(Mixin, base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
 

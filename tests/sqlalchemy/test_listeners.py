@@ -21,7 +21,7 @@ Factory = sessionmaker[Session]
 def article(base: type[DeclarativeBase]) -> Any:
     """A model with a column that is not loaded with the others."""
 
-    class Article(base):  # type: ignore[misc, valid-type]
+    class Article(base):
         __tablename__ = "articles"
         id: Mapped[int] = mapped_column(primary_key=True)
         title: Mapped[str] = mapped_column(String(50))

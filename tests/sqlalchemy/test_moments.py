@@ -61,19 +61,19 @@ def user(base: type[DeclarativeBase]) -> Any:
 def order(base: type[DeclarativeBase]) -> Any:
     """A model with children that the flush orphans, and children that it deletes."""
 
-    class Order(base):  # type: ignore[misc, valid-type]
+    class Order(base):
         __tablename__ = "orders"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship("Line")
         notes: Mapped[list[Any]] = relationship("Note", cascade="all, delete-orphan")
 
-    class Line(base):  # type: ignore[misc, valid-type]
+    class Line(base):
         __tablename__ = "order_lines"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
         text: Mapped[str | None] = mapped_column(String(50))
 
-    class Note(base):  # type: ignore[misc, valid-type]
+    class Note(base):
         __tablename__ = "notes"
         id: Mapped[int] = mapped_column(primary_key=True)
         order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
@@ -599,7 +599,7 @@ class TestLoading:
     ) -> None:
         """What a hook puts there is tracked like what the database had."""
 
-        class Thing(base):  # type: ignore[misc]
+        class Thing(base):
             __tablename__ = "things"
             id: Mapped[int] = mapped_column(primary_key=True)
             data: Mapped[Any] = mapped_column(MutableDict.as_mutable(JSON()))
@@ -753,7 +753,7 @@ class TestClassMetadata:
         start()
         assert seen == [("User", ("id", "name", "nick"))]
 
-        class Later(base):  # type: ignore[misc]
+        class Later(base):
             __tablename__ = "later"
             id: Mapped[int] = mapped_column(primary_key=True)
 
@@ -798,7 +798,7 @@ class TestSignals:
         def note(sender: Any, event: Any) -> None:
             seen.append(sender)
 
-        class Admin(user):  # type: ignore[misc]
+        class Admin(user):
             pass
 
         lifecycle.signals.post_persist.connect(note, sender=user)

@@ -107,11 +107,11 @@ def test_what_the_database_carried_to_a_loaded_child_is_read_again(
 ) -> None:
     """The child's foreign key has followed the parent's key; the object does not know."""
 
-    class Parent(base):  # type: ignore[misc, valid-type]
+    class Parent(base):
         __tablename__ = "parents"
         code: Mapped[str] = mapped_column(String(5), primary_key=True)
 
-    class Child(base):  # type: ignore[misc, valid-type]
+    class Child(base):
         __tablename__ = "children"
         id: Mapped[int] = mapped_column(primary_key=True)
         code: Mapped[str | None] = mapped_column(ForeignKey("parents.code", onupdate="CASCADE"))
@@ -178,7 +178,7 @@ class TestStrict:
     ) -> None:
         """With all its tables in one SELECT, outer joins included."""
 
-        class Animal(base):  # type: ignore[misc, valid-type]
+        class Animal(base):
             __tablename__ = "animals"
             id: Mapped[int] = mapped_column(primary_key=True)
             kind: Mapped[str] = mapped_column(String(10))
@@ -210,7 +210,7 @@ def test_what_a_later_listener_assigns_has_its_true_old_value(
 ) -> None:
     """Others may assign to more columns between our look at an object and its UPDATE."""
 
-    class LateNote(base):  # type: ignore[misc, valid-type]
+    class LateNote(base):
         __tablename__ = "notes_assigned_late"
         id: Mapped[int] = mapped_column(primary_key=True)
         title: Mapped[str] = mapped_column(String(20))

@@ -37,7 +37,7 @@ def engine(postgresql_engine: Engine) -> Engine:
 
 @pytest.fixture
 def shelf(base: type[DeclarativeBase]) -> Any:
-    class Shelf(base):  # type: ignore[misc, valid-type]
+    class Shelf(base):
         __tablename__ = "shelves"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50), unique=True)
@@ -48,7 +48,7 @@ def shelf(base: type[DeclarativeBase]) -> Any:
 
 @pytest.fixture
 def box(base: type[DeclarativeBase]) -> Any:
-    class Box(base):  # type: ignore[misc, valid-type]
+    class Box(base):
         __tablename__ = "boxes"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50))
@@ -179,7 +179,7 @@ def test_a_job_that_another_one_has_come_in_front_of(
 def test_keys_that_are_made_by_chance_are_no_deletions(
     base: type[DeclarativeBase], start: Start, recorded: Recorded
 ) -> None:
-    class Ticket(base):  # type: ignore[misc, valid-type]
+    class Ticket(base):
         __tablename__ = "tickets"
         id: Mapped[UUID] = mapped_column(primary_key=True)
 
@@ -195,7 +195,7 @@ def test_keys_that_are_made_by_chance_are_no_deletions(
 def test_a_tenant_with_a_schema_of_its_own_has_a_log_of_its_own(
     base: type[DeclarativeBase], engine: Engine, lifecycle: Lifecycle
 ) -> None:
-    class Tenancy(base):  # type: ignore[misc, valid-type]
+    class Tenancy(base):
         __tablename__ = "tenancies"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))
@@ -222,7 +222,7 @@ def test_a_tenant_with_a_schema_of_its_own_has_a_log_of_its_own(
 def test_an_upsert_that_meets_a_row_by_an_index_of_an_expression(
     base: type[DeclarativeBase], start: Start
 ) -> None:
-    class Named(base):  # type: ignore[misc, valid-type]
+    class Named(base):
         __tablename__ = "named"
         __table_args__ = (Index("named_lower", text("lower(name)"), unique=True),)
         id: Mapped[int] = mapped_column(primary_key=True)

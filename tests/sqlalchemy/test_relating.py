@@ -23,7 +23,7 @@ def shop(base: type[DeclarativeBase]) -> Any:
         Column("tag_id", ForeignKey("related_tag.id"), primary_key=True),
     )
 
-    class RelatedOrder(base):  # type: ignore[misc, valid-type]
+    class RelatedOrder(base):
         __tablename__ = "related_order"
         id: Mapped[int] = mapped_column(primary_key=True)
         lines: Mapped[list[Any]] = relationship(
@@ -36,14 +36,14 @@ def shop(base: type[DeclarativeBase]) -> Any:
             viewonly=True,
         )
 
-    class RelatedLine(base):  # type: ignore[misc, valid-type]
+    class RelatedLine(base):
         __tablename__ = "related_line"
         id: Mapped[int] = mapped_column(primary_key=True)
         qty: Mapped[int]
         order_id: Mapped[int] = mapped_column(ForeignKey("related_order.id"))
         order: Mapped[Any] = relationship("RelatedOrder", back_populates="lines")
 
-    class RelatedTag(base):  # type: ignore[misc, valid-type]
+    class RelatedTag(base):
         __tablename__ = "related_tag"
         id: Mapped[int] = mapped_column(primary_key=True)
         word: Mapped[str] = mapped_column(String(20))

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio
 def user(base: type[DeclarativeBase]) -> Any:
     """A model with an async hook."""
 
-    class User(base):  # type: ignore[misc, valid-type]
+    class User(base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(50))

@@ -26,7 +26,7 @@ def shards(tmp_path: Path) -> Iterator[dict[str, Engine]]:
 def test_each_shard_has_the_log_of_its_own_rows(
     shards: dict[str, Engine], base: type[DeclarativeBase], lifecycle: Lifecycle
 ) -> None:
-    class Parcel(base):  # type: ignore[misc, valid-type]
+    class Parcel(base):
         __tablename__ = "parcels"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))

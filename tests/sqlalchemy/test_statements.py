@@ -50,7 +50,7 @@ def models(base: type[DeclarativeBase]) -> Any:
         Column("tag_id", ForeignKey("tags.id"), primary_key=True),
     )
 
-    class User(base):  # type: ignore[misc, valid-type]
+    class User(base):
         __tablename__ = "users"
         __table_args__ = (UniqueConstraint("email"),)
         id: Mapped[int] = mapped_column(primary_key=True)
@@ -60,23 +60,23 @@ def models(base: type[DeclarativeBase]) -> Any:
         renamed: Mapped[str | None] = mapped_column("other_name", String(50), onupdate="again")
         tags: Mapped[list[Any]] = relationship("Tag", secondary=tagging, back_populates="users")
 
-    class Tag(base):  # type: ignore[misc, valid-type]
+    class Tag(base):
         __tablename__ = "tags"
         id: Mapped[int] = mapped_column(primary_key=True)
         users: Mapped[list[Any]] = relationship("User", secondary=tagging, back_populates="tags")
 
-    class Place(base):  # type: ignore[misc, valid-type]
+    class Place(base):
         __tablename__ = "places"
         x: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         y: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         name: Mapped[str | None] = mapped_column(String(50))
 
-    class Token(base):  # type: ignore[misc, valid-type]
+    class Token(base):
         __tablename__ = "tokens"
         id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
         name: Mapped[str | None] = mapped_column(String(50))
 
-    class Animal(base):  # type: ignore[misc, valid-type]
+    class Animal(base):
         __tablename__ = "animals"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(10))
@@ -377,7 +377,7 @@ def test_statements_on_a_class_that_is_queried_with_its_subclasses(
     start: Callable[[], sessionmaker[Session]],
     lifecycle: Lifecycle,
 ) -> None:
-    class Tool(base):  # type: ignore[misc, valid-type]
+    class Tool(base):
         __tablename__ = "tools"
         id: Mapped[int] = mapped_column(primary_key=True)
         kind: Mapped[str] = mapped_column(String(10))

@@ -26,7 +26,7 @@ from tests.sqlalchemy.conftest import Start
 def tag(base: type[DeclarativeBase]) -> Any:
     """A model with a unique name."""
 
-    class Tag(base):  # type: ignore[misc, valid-type]
+    class Tag(base):
         __tablename__ = "tags"
         name: Mapped[str] = mapped_column(String(20), primary_key=True)
 
@@ -204,7 +204,7 @@ def test_two_databases_of_one_session_get_a_revision_each_joined_by_a_group(
 ) -> None:
     """What one transaction wrote to several databases can be found as one."""
 
-    class Note(base):  # type: ignore[misc, valid-type]
+    class Note(base):
         __tablename__ = "notes"
         text: Mapped[str] = mapped_column(String(20), primary_key=True)
 
@@ -385,16 +385,16 @@ def test_statements_of_hooks_are_recorded_whenever_they_run(
 ) -> None:
     """Before, in the middle of and after the writing; also those of SQLAlchemy's own events."""
 
-    class Note(base):  # type: ignore[misc, valid-type]
+    class Note(base):
         __tablename__ = "notes"
         id: Mapped[str] = mapped_column(String(20), primary_key=True)
 
-    class Parent(base):  # type: ignore[misc, valid-type]
+    class Parent(base):
         __tablename__ = "parents"
         id: Mapped[str] = mapped_column(String(20), primary_key=True)
         notes: Mapped[list[Any]] = relationship("Child", cascade="all, delete-orphan")
 
-    class Child(base):  # type: ignore[misc, valid-type]
+    class Child(base):
         __tablename__ = "children"
         id: Mapped[str] = mapped_column(String(20), primary_key=True)
         parent_id: Mapped[str] = mapped_column(ForeignKey("parents.id"))
@@ -432,7 +432,7 @@ def test_a_statement_on_a_row_of_the_flush_itself_is_recorded_in_its_place(
 ) -> None:
     """The log ends with what the table holds, whoever wrote last."""
 
-    class Node(base):  # type: ignore[misc, valid-type]
+    class Node(base):
         __tablename__ = "nodes"
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(String(20))

@@ -188,7 +188,7 @@ def test_null_as_json_has_it_is_null(
 ) -> None:
     """SQLAlchemy has a symbol for it, which is a number to Python."""
 
-    class Noted(base):  # type: ignore[misc]
+    class Noted(base):
         __tablename__ = "noted"
         id: sa.orm.Mapped[int] = mapped_column(primary_key=True)
         note: sa.orm.Mapped[Any] = mapped_column(sa.JSON(none_as_null=True))
