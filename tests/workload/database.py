@@ -36,18 +36,35 @@ class Database:
         self.sessions: Final = sessionmaker(self.engine)
         self.lifecycle: Final = Lifecycle()
         self.lifecycle.create_tables(self._aside)
-        self._recorded: Final = recorded
+        self._recorded = False
         if recorded:
-            self.lifecycle.install(self.sessions)
+            self._record()
         self._truth: Final = Truth(dialect, collections)
 
     def close(self) -> None:
         """Let go of the database."""
         if self._recorded:
-            self.lifecycle.uninstall(self.sessions)
+            self._leave_alone()
         self.connection.close()
         self._aside.dispose()
         self.engine.dispose()
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Sessions without a Lifecycle, for as long as this lasts."""
+        self._leave_alone()
+        try:
+            yield
+        finally:
+            self._record()
+
+    def _record(self) -> None:
+        self.lifecycle.install(self.sessions)
+        self._recorded = True
+
+    def _leave_alone(self) -> None:
+        self.lifecycle.uninstall(self.sessions)
+        self._recorded = False
 
     def empty(self) -> None:
         """Empty every table."""

@@ -7,13 +7,16 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from tests.workload.database import Database
-from tests.workload.exploring import TRANSACTIONS, explore, shrink
+from tests.workload.exploring import TRANSACTIONS, explore, replay, shrink
 from tests.workload.judging import KINDS, Complaint
 from tests.workload.limits import OFF
 from tests.workload.programs import to_text
-from tests.workload.running import Run
+from tests.workload.running import FAILED, Run
 
-__all__ = ["Figures", "report", "soak"]
+__all__ = ["FAILED_ALONE", "Figures", "own_failures", "report", "soak"]
+
+FAILED_ALONE = "failed without a Lifecycle too"
+"""What became of a step that raises what no application should see, whoever listens."""
 
 MOST_REPORTS = 5
 """How many different faults are made short and printed: that takes its time."""
@@ -37,15 +40,19 @@ class Figures:
         """Whether nothing was wrong."""
         return not self.complaints.total()
 
-    def add(self, run: Run) -> None:
-        """Count a program that has been run."""
+    def add(self, run: Run, own: Collection[Complaint] = ()) -> None:
+        """Count a program that has been run, and those of its failures that are not SQLAlchemy's.
+
+        The others are no fault of the log.
+        """
         self.programs += 1
         self.transactions += run.transactions
         self.commits += run.commits
         self.records += run.verdict.records
-        self.steps += run.outcomes
+        alone = len(run.failures) - len(own)
+        self.steps += run.outcomes + Counter({FAILED_ALONE: alone}) - Counter({FAILED: alone})
         for kind in KINDS:
-            found = [*run.verdict.complaints, *run.failures]
+            found = [*run.verdict.complaints, *own]
             self.complaints[kind] += sum(1 for one in found if one.kind == kind)
 
 
@@ -60,18 +67,37 @@ def soak(
 ) -> Iterator[int]:
     """Run programs until there are so many transactions, and yield how many each has had.
 
-    The first program that shows a fault is made short and kept as text.
+    The first program that shows a fault is made short and kept as text. A program with a step that
+    fails is done again without a Lifecycle, to tell what is SQLAlchemy's own fault.
     """
     while figures.transactions < transactions:
         wanted = min(TRANSACTIONS, transactions - figures.transactions)
         run = explore(database, seed, off=off, transactions=wanted)
-        figures.add(run)
+        own = own_failures(database, run)
+        figures.add(run, own)
+        run.complaints += (one for one in own if one not in run.complaints)
         if run.complaints:
             signature = run.complaints[0].signature
             if signature not in figures.reports and len(figures.reports) < MOST_REPORTS:
                 figures.reports[signature] = report(database, seed, run, tell)
         seed += 1
         yield run.transactions
+
+
+def own_failures(database: Database, run: Run) -> list[Complaint]:
+    """The failures of a program that it does not have without a Lifecycle."""
+    if not run.failures:
+        return []
+    with database.unrecorded():
+        alone = replay(database, run.steps, every=1000, tolerated=lambda complaint: True)
+    expected = Counter(one.signature for one in alone.failures)
+    own = []
+    for one in run.failures:
+        if expected[one.signature]:
+            expected[one.signature] -= 1
+        else:
+            own.append(one)
+    return own
 
 
 def report(

@@ -8,12 +8,14 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Engine
 
+from tests.workload import soaking
 from tests.workload.database import Database
 from tests.workload.exploring import explore, replay
-from tests.workload.judging import ERROR
+from tests.workload.judging import ERROR, Complaint
 from tests.workload.limits import is_known
 from tests.workload.programs import from_text, to_text
-from tests.workload.soaking import Figures, report, soak
+from tests.workload.running import Run
+from tests.workload.soaking import FAILED_ALONE, Figures, own_failures, report, soak
 
 PROGRAMS = 13
 """In each of the two parts; one program is 60 transactions."""
@@ -81,6 +83,43 @@ def test_what_sqlalchemy_fails_at_without_a_lifecycle_is_expected(
         run = replay(database, steps, every=1000, tolerated=lambda complaint: True)
     assert [one.signature for one in run.failures] == [(ERROR, "ValueError", "remove")]
     assert all(map(is_known, run.failures))
+
+
+def test_a_soak_tells_what_fails_without_a_lifecycle_too_from_what_does_not(
+    sqlite: Database,
+) -> None:
+    """The first is no fault of the log, and is counted by itself."""
+    run = replay(sqlite, from_text(MOVED_FROM_WHAT_IS_LOADED_LATER))
+    assert run.failures
+    assert own_failures(sqlite, run) == []
+    figures = Figures("sqlite")
+    figures.add(run)
+    assert figures.is_right
+    assert figures.steps == {"done": 7, FAILED_ALONE: 1}
+
+    made_up = Complaint(ERROR, "ValueError", "", "remove", "raised where it is not else")
+    run.failures.append(made_up)
+    assert own_failures(sqlite, run) == [made_up]
+    figures.add(run, [made_up])
+    assert figures.complaints[ERROR] == 1
+
+
+def test_a_soak_reports_a_failure_of_a_kind_that_is_known_when_it_is_not_sqlalchemys(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = Complaint(ERROR, "ValueError", "", "remove", "raised with a Lifecycle only")
+
+    def once(*arguments: Any, **options: Any) -> Run:
+        run = replay(sqlite, from_text("a.commit()"))
+        run.failures.append(made_up)
+        return run
+
+    monkeypatch.setattr(soaking, "explore", once)
+    figures = Figures("sqlite")
+    assert list(soak(sqlite, figures, transactions=1, seed=1)) == [1]
+    assert not figures.is_right
+    (text,) = figures.reports.values()
+    assert "raised with a Lifecycle only" in text
 
 
 def _settled(database: Database) -> Any:
