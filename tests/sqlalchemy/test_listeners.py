@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import String, event, func, select
+from sqlalchemy import String, delete, event, func, insert, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from lifecycle import Change, Lifecycle
@@ -129,4 +129,81 @@ def test_expressions_that_a_listener_of_the_session_assigns(
     event.listen(factory, "before_flush", count)
     rename_all(factory, article, "1")
     rename_all(factory, article, "2")
+    check_replay(factory, article, lifecycle)
+
+
+def _set(key: Any, **values: Any) -> Callable[[Any], Any]:
+    """A statement that sets columns of the row with a key, all rows where that is none."""
+
+    def make(table: Any) -> Any:
+        made = update(table).values({name: _of(table, one) for name, one in values.items()})
+        return made if key is None else made.where(table.c.id == key)
+
+    return make
+
+
+def _of(table: Any, value: Any) -> Any:
+    return value(table) if callable(value) else value
+
+
+def _title_with(suffix: str) -> Callable[[Any], Any]:
+    return lambda table: table.c.title + suffix
+
+
+def _gone(key: int) -> Callable[[Any], Any]:
+    return lambda table: delete(table).where(table.c.id == key)
+
+
+def _there(key: int, title: str) -> Callable[[Any], Any]:
+    return lambda table: insert(table).values(id=key, title=title, edits=0)
+
+
+STATEMENTS: dict[str, tuple[str, list[Callable[[Any], Any]]]] = {
+    "other columns": ("update", [_set(1, edits=lambda table: table.c.edits + 1)]),
+    "the same column": ("update", [_set(1, title=_title_with("+"))]),
+    "the same column twice": (
+        "update",
+        [_set(1, title=_title_with("+")), _set(1, title=_title_with("*"))],
+    ),
+    "what it was, and what it is to be": ("update", [_set(1, title="a"), _set(1, title="a1")]),
+    "every row": ("update", [_set(None, title=_title_with("+"))]),
+    "this and another column, then this": (
+        "update",
+        [_set(1, title="x", edits=5), _set(1, title="y")],
+    ),
+    "a row that comes back": ("update", [_gone(1), _there(1, "x"), _set(1, title="y")]),
+    "a row that comes": ("insert", [_set(3, title="x"), _set(3, title="y")]),
+    "a row that goes": ("delete", [_set(2, title="x")]),
+}
+AFTER_ONLY: dict[str, tuple[str, list[Callable[[Any], Any]]]] = {
+    "a new key, and on": ("update", [_set(1, id=7), _set(7, title="x")]),
+    "a deletion": ("update", [_gone(1)]),
+    "a row that comes and goes": ("insert", [_set(3, title="x"), _gone(3)]),
+    "a row in place of the one that goes": ("delete", [_there(2, "x"), _set(2, title="y")]),
+}
+
+
+@pytest.mark.parametrize(
+    ("when", "what"),
+    [(when, what) for when in ("before", "after") for what in STATEMENTS]
+    + [("after", what) for what in AFTER_ONLY],
+)
+def test_statements_that_a_listener_executes_on_rows_of_the_same_flush(
+    when: str, what: str, factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    """They are told in order with what the flush does, and each old value is the one there was."""
+    operation, statements = (STATEMENTS | AFTER_ONLY)[what]
+
+    def execute(mapper: object, connection: Any, target: Any) -> None:
+        for make in statements:
+            connection.execute(make(article.__table__))
+
+    with listening(article, f"{when}_{operation}", execute), factory.begin() as session:
+        if operation == "insert":
+            session.add(article(id=3, title="c"))
+        elif operation == "delete":
+            session.delete(session.get_one(article, 2))
+        else:
+            for one in session.scalars(select(article)):
+                one.title += "1"
     check_replay(factory, article, lifecycle)

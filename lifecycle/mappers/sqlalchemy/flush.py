@@ -8,9 +8,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, UOWTransaction
 
-from lifecycle.changes import Change
 from lifecycle.dispatch import call
-from lifecycle.equality import same
 from lifecycle.errors import LostAssignmentWarning, warn
 from lifecycle.mappers.aftermath import Happened
 from lifecycle.mappers.base import Services
@@ -19,6 +17,7 @@ from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.cascades import after_flush
 from lifecycle.mappers.sqlalchemy.doomed import committed_already
 from lifecycle.mappers.sqlalchemy.fetching import connection_of, is_sharded
+from lifecycle.mappers.sqlalchemy.midst import with_others
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
@@ -189,31 +188,9 @@ class Flush:
             by_connection[connection] = [*after_flush(own, caused)]
         for connection, others in self.meanwhile.items():
             own = list(in_full(by_connection.get(connection, ())))
-            by_connection[connection] = [*_in_order(own, others)]
+            by_connection[connection] = with_others(own, others)
         for connection, found in by_connection.items():
             record(connection, found)
-
-
-def _in_order(own: list[Written], others: list[Written]) -> list[Written]:
-    """What a flush did, with what statements in the middle of it did, to be replayed.
-
-    A statement that found a row as the flush has made it came after it.
-    """
-    known = {(one.entity, one.key): one for one in own}
-    before: list[Written] = []
-    after: list[Written] = []
-    for one in others:
-        of_flush = known.get((one.entity, one.key))
-        (after if of_flush is not None and _follows(one, of_flush) else before).append(one)
-    return [*before, *own, *after]
-
-
-def _follows(one: Written, of_flush: Written) -> bool:
-    return all(
-        isinstance(delta, Change) and isinstance(made, Change) and same(delta.old, made.new)
-        for name, delta in one.changes.items()
-        if (made := of_flush.changes.get(name)) is not None
-    )
 
 
 class WrittenValues:
