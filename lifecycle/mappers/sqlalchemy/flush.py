@@ -188,7 +188,7 @@ class Flush:
             by_connection[connection] = [*after_flush(own, caused)]
         for connection, others in self.meanwhile.items():
             own = list(in_full(by_connection.get(connection, ())))
-            by_connection[connection] = with_others(own, others)
+            by_connection[connection] = [*with_others(own, others)]
         for connection, found in by_connection.items():
             record(connection, found)
 

@@ -7,7 +7,6 @@ some after that. Nobody tells which: it shows in the values that they found.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -87,7 +86,7 @@ def _following(of_flush: Written, before: Iterable[Written]) -> Written | None:
     return replace(of_flush, changes=ChangeSet(changes, of_flush.changes.operation))
 
 
-def _of_both(one: Written, of_flush: Written) -> Iterator[tuple[Change[Any], Change[Any]]]:
+def _of_both(one: Written, of_flush: Written) -> Iterator[tuple[Change, Change]]:
     """What happened to the fields that both have changed."""
     for name, delta in one.changes.items():
         made = of_flush.changes.get(name)
