@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import String, delete, event, func, insert, select, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, Session, mapped_column, sessionmaker
 
 from lifecycle import Change, Lifecycle
 from tests.replaying import replayed, state_of
@@ -111,6 +111,28 @@ def test_listeners_that_come_while_it_is_installed_and_go_again(
             rename_all(factory, article, "2")
         rename_all(factory, article, "3")
     rename_all(factory, article, "4")
+    check_replay(factory, article, lifecycle)
+    lifecycle.uninstall(factory)
+    assert not article.__mapper__.dispatch.before_update.listeners
+    lifecycle.install(factory)
+
+
+@pytest.mark.parametrize("value", ["counted up", "in upper case"])
+def test_expressions_that_a_listener_of_all_mappers_assigns(
+    value: str, factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    """It was declared after Lifecycle had been installed, so it runs after that."""
+
+    def assign(mapper: object, connection: object, target: Any) -> None:
+        if value == "counted up":
+            target.edits = article.edits + 1
+        else:
+            target.title = func.upper(target.title)
+
+    with listening(Mapper, "before_update", assign):
+        rename_all(factory, article, "c")
+        rename_all(factory, article, "d")
+    rename_all(factory, article, "e")
     check_replay(factory, article, lifecycle)
     lifecycle.uninstall(factory)
     assert not article.__mapper__.dispatch.before_update.listeners

@@ -26,7 +26,7 @@ from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
 from lifecycle.mappers.sqlalchemy.flush import Flush
 from lifecycle.mappers.sqlalchemy.last_word import LastWord
-from lifecycle.mappers.sqlalchemy.models import Models
+from lifecycle.mappers.sqlalchemy.models import Models, configured_mappers
 from lifecycle.mappers.sqlalchemy.old_values import Doubts
 from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.stale import call_stale
@@ -197,6 +197,8 @@ class Listeners:
     def _before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
         here = self._in(session)
         self._stop(session, here)
+        if self._last_word.is_wanted_by_all:
+            self._last_word.take_all(configured_mappers())
         flush = Flush(
             session,
             context,
