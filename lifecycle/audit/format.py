@@ -73,40 +73,42 @@ def dump_plain(shape: Shape, values: Iterable[Sequence[Any]]) -> list[str] | Non
 
     ``None`` when it takes their changesets to make them, or to say what is wrong with them.
     """
-    columns = list(zip(*values, strict=True))
-    try:
-        if shape.operation is Operation.UPDATE:
-            pairs = [
-                _converted(shape, place, [one.old for one in some], [one.new for one in some])
-                for place, some in enumerate(columns)
-            ]
-            return shape.form.texts_of_pairs(
-                [
-                    _members(name, olds, news) if _may_be_taken_apart(olds) else (olds, news)
-                    for name, (olds, news) in zip(shape.form.names, pairs, strict=True)
-                ]
-            )
-        return shape.form.texts(
-            [_converted(shape, place, some)[0] for place, some in enumerate(columns)]
-        )
-    except Exception:  # it is an edit of a collection; or a time zone, which may do anything
-        return None
+    columns: list[Any] = list(zip(*values, strict=True))
+    if shape.operation is Operation.UPDATE:
+        if not all(type(one) is Change for some in columns for one in some):
+            return None  # it is an edit of a collection
+        columns = [([one.old for one in some], [one.new for one in some]) for some in columns]
+    return _texts(shape, columns)
 
 
 def dump_batch(batch: Batch) -> list[str] | None:
-    """The same of a batch, whose values are plain as they are."""
+    """The same of a batch."""
     texts = [""] * len(batch.keys)
     for shape, places, columns in batch.parts:
-        is_update = shape.operation is Operation.UPDATE
-        try:
-            found = (shape.form.texts_of_pairs if is_update else shape.form.texts)(columns)
-        except Exception:  # a time zone may do anything
-            return None
+        found = _texts(shape, columns)
         if found is None or len(places) == len(texts):
             return found
         for place, text in zip(places, found, strict=True):
             texts[place] = text
     return texts
+
+
+def _texts(shape: Shape, columns: Sequence[Any]) -> list[str] | None:
+    """The texts of changes of one shape, whose values are given as those of a `Part`."""
+    try:
+        if shape.operation is not Operation.UPDATE:
+            return shape.form.texts(
+                [_converted(shape, place, some)[0] for place, some in enumerate(columns)]
+            )
+        pairs = [_converted(shape, place, *pair) for place, pair in enumerate(columns)]
+        return shape.form.texts_of_pairs(
+            [
+                _members(name, olds, news) if _may_be_taken_apart(olds) else (olds, news)
+                for name, (olds, news) in zip(shape.form.names, pairs, strict=True)
+            ]
+        )
+    except Exception:  # a column type, or a time zone, may do anything
+        return None
 
 
 def _converted(shape: Shape, place: int, *columns: Column) -> Sequence[Column]:

@@ -21,18 +21,23 @@ from lifecycle.mappers.sqlalchemy.midst import with_others
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import Doubts, OldValues
-from lifecycle.mappers.sqlalchemy.outcome import Done
+from lifecycle.mappers.sqlalchemy.outcome import Done, DoneToMany
 from lifecycle.mappers.sqlalchemy.outcomes import Outcomes
 from lifecycle.mappers.sqlalchemy.reading import State
 from lifecycle.mappers.sqlalchemy.removing import Removing
 from lifecycle.mappers.sqlalchemy.settling import Settling
 from lifecycle.mappers.sqlalchemy.telling import Telling
 from lifecycle.moments import CHANGE_EVENTS, POST, ChangeEvent, Moment, PostFlush
-from lifecycle.written import Plain, Written, in_full
+from lifecycle.written import Told, Written, in_full
 
 __all__ = ["Flush"]
 
-Record: TypeAlias = "Callable[[Connection, list[Written | Plain]], None]"
+Record: TypeAlias = "Callable[[Connection, list[Told]], None]"
+
+_AFTER: Final = frozenset(
+    {*POST.values(), Moment.POST_FLUSH, Moment.POST_COMMIT, Moment.POST_ROLLBACK}
+)
+"""The moments after an object was written."""
 
 
 class Flush:
@@ -88,12 +93,24 @@ class Flush:
 
         In this order, for the hooks may write to the same rows.
         """
-        done = self._outcomes.of(self._context)
-        if not self._services.suppression.audit:
+        is_recorded = not self._services.suppression.audit
+        is_heard = self._hooks_run and self._is_heard()
+        in_columns = is_recorded and not (
+            is_heard or self._settling.causes or is_sharded(self._session)
+        )
+        done = self._outcomes.of(self._context, in_columns=in_columns)
+        if is_recorded:
             self._record(done, record)
-        if self._hooks_run:
-            self._run_post_hooks(done)
-            self._keep_for_later(done, aftermath)
+        if is_heard:
+            one_by_one = [one for one in done if isinstance(one, Done)]
+            self._run_post_hooks(one_by_one)
+            self._keep_for_later(one_by_one, aftermath)
+
+    def _is_heard(self) -> bool:
+        """Whether any hook is to be told of what was written."""
+        plan = self._services.dispatcher.plan
+        classes = {state.class_ for state in self._context.states}
+        return any(not _AFTER.isdisjoint(plan(cls)) for cls in (object, *classes))
 
     def _run_post_hooks(self, done: list[Done]) -> None:
         plan = self._services.dispatcher.plan
@@ -144,7 +161,7 @@ class Flush:
                 )
                 aftermath.add(transaction, happened)
 
-    def _record(self, done: list[Done], record: Record) -> None:
+    def _record(self, done: Iterable[Done | DoneToMany], record: Record) -> None:
         connections: dict[Model, Connection] = {}
         try:
             self._record_through(connections, done, record)
@@ -155,11 +172,14 @@ class Flush:
             raise
 
     def _record_through(
-        self, connections: dict[Model, Connection], done: list[Done], record: Record
+        self,
+        connections: dict[Model, Connection],
+        done: Iterable[Done | DoneToMany],
+        record: Record,
     ) -> None:
-        by_connection: dict[Connection, list[Written | Plain]] = {}
+        by_connection: dict[Connection, list[Told]] = {}
         causes = self._settling.causes
-        wanted: dict[Any, tuple[Telling, list[Written | Plain]] | None] = {}
+        wanted: dict[Any, tuple[Telling, list[Told]] | None] = {}
         sharded = is_sharded(self._session)
         for one in done:
             shard: Any = one.state.identity_token if sharded else None
@@ -177,7 +197,9 @@ class Flush:
                 continue
             telling, found = at
             cause = causes.get(one.state) if causes else None
-            if cause is None:
+            if isinstance(one, DoneToMany):
+                found.append(telling.told_together(one))
+            elif cause is None:
                 found.append(telling.told(one))
             else:
                 written = telling.in_full(one)

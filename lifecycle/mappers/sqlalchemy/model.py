@@ -117,6 +117,10 @@ class Model:
         hides = bool(policy.exclude or policy.inside)
         self.has_values_only: Final = not (hides or policy.label is not None)
         """Whether its values go to the log each by itself, and with nothing beside them."""
+        self.is_uniform: Final = self.has_values_only and not (
+            self.volatile or self.many_to_many or self.removal
+        )
+        """Whether all that a flush does to it shows in the columns of its objects' values."""
         self.is_plain: Final = self.has_values_only and not (policy.mask or self.converted)
         """Whether they go there as they are."""
         hidden = {*policy.exclude, *policy.mask, *(path[0] for path in policy.inside)}
@@ -177,6 +181,12 @@ class Model:
             raise RecordingError(
                 f"a {self.entity} cannot be recorded, for its key has no text: {error}"
             ) from None
+
+    def key_texts(self, identity: Sequence[Sequence[Any]]) -> list[str]:
+        """The texts of many identities, given by columns; raises as `key_text`."""
+        if len(identity) == 1 and set(map(type, identity[0])) == {int}:
+            return list(map(str, identity[0]))
+        return list(map(self.key_text, zip(*identity, strict=True)))
 
     def logged_state(self, state: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
         """The values of an object's fields as they go to the log. Raises as `logged` does."""

@@ -112,6 +112,14 @@ class OldValues:
         """Whether such values are kept of any object."""
         return bool(self._noted)
 
+    def any_fetched_of(self, states: Iterable[State]) -> bool:
+        """Whether values were read for any of these."""
+        return bool(self._fetched) and not self._fetched.keys().isdisjoint(states)
+
+    def any_noted_of(self, states: Iterable[State]) -> bool:
+        """Whether values are kept of any of these as `noted` has them."""
+        return bool(self._noted) and not self._noted.keys().isdisjoint(states)
+
     def was_updated(self, state: State) -> bool:
         """Whether the flush came to update an object, listed for that or not."""
         return state in self._updated

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -15,7 +15,9 @@ from lifecycle.mappers.sqlalchemy.reading import State, Values, note
 from lifecycle.markers import UNKNOWN
 
 __all__ = [
+    "Alike",
     "Done",
+    "DoneToMany",
     "Replaced",
     "changes_of",
     "complete",
@@ -53,6 +55,37 @@ class Done(Struct, gc=False):
         return changes_of(whole, self.deltas, self.operation)
 
 
+class Alike(NamedTuple):
+    """Those objects of which the same fields were written, a column for each of the ``names``.
+
+    ``places`` are where they are among all. A column of an UPDATE is a pair, the old values and the
+    new.
+    """
+
+    names: tuple[str, ...]
+    places: Sequence[int]
+    columns: Sequence[Any]
+
+
+class DoneToMany(NamedTuple):
+    """What the flush did to objects of a model, in columns: what else is many `Done`.
+
+    Each object is in one of the parts.
+    """
+
+    model: Model
+    operation: Operation
+    keys: list[str]
+    parts: list[Alike]
+    state: State
+    """That of the first."""
+
+    @property
+    def key(self) -> str:
+        """The key of the first."""
+        return self.keys[0]
+
+
 def changes_of(
     whole: dict[str, Any] | None, deltas: dict[str, Delta], operation: Operation
 ) -> ChangeSet:
@@ -67,7 +100,10 @@ _by_key: Final = attrgetter("key")
 _by_name: Final = attrgetter("model.entity", "key")
 
 
-def _as_added(inserts: list[Done]) -> Iterable[Done]:
+_SomeDone: TypeAlias = Done | DoneToMany
+
+
+def _as_added(inserts: list[_SomeDone]) -> Iterable[_SomeDone]:
     """Inserts in the order in which their objects were added."""
     places = [one.state.insert_order or 0 for one in inserts]
     by_place = dict(zip(places, inserts, strict=True))
@@ -76,19 +112,19 @@ def _as_added(inserts: list[Done]) -> Iterable[Done]:
     return sorted(inserts, key=lambda one: (one.state.insert_order or 0, *_by_name(one)))
 
 
-def in_order(done: list[Done]) -> list[Done]:
+def in_order(done: Iterable[_SomeDone]) -> list[_SomeDone]:
     """What was done in an order that can be replayed.
 
-    Changes of keys, inserts as they were added, then updates, then deletes. Raises as
-    `moves_in_order`.
+    Changes of keys, inserts as they were added, then updates, then deletes; what was done to many
+    is where the first of them would be. Raises as `moves_in_order`.
     """
     moves: list[Done] = []
-    inserts: list[Done] = []
-    updates: list[Done] = []
-    deletes: list[Done] = []
+    inserts: list[_SomeDone] = []
+    updates: list[_SomeDone] = []
+    deletes: list[_SomeDone] = []
     for one in done:
         operation = one.operation
-        if one.former_key is not None:
+        if isinstance(one, Done) and one.former_key is not None:
             moves.append(one)
         elif operation is Operation.UPDATE:
             updates.append(one)

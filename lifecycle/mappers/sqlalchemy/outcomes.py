@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, UOWTransaction
 
 from lifecycle.changes import Change, Delta, Operation, SetEdit
 from lifecycle.mappers.sqlalchemy.collections import ManyToMany, Membership, memberships
+from lifecycle.mappers.sqlalchemy.columns import done_to_many
 from lifecycle.mappers.sqlalchemy.fetching import (
     connection_of,
     fetch_columns,
@@ -20,6 +21,7 @@ from lifecycle.mappers.sqlalchemy.models import Models
 from lifecycle.mappers.sqlalchemy.old_values import NOTHING, OldValues
 from lifecycle.mappers.sqlalchemy.outcome import (
     Done,
+    DoneToMany,
     Replaced,
     complete,
     in_order,
@@ -34,6 +36,12 @@ __all__ = ["Outcomes"]
 _AllReplaced: TypeAlias = "dict[tuple[str, str | None], Replaced]"
 """The rows in whose place new objects come, by entity and key."""
 
+_Written: TypeAlias = tuple[Model, State, bool, bool]
+"""An object that the flush has written, whether it deleted it, and whether it only lists it."""
+
+_MANY: Final = 3
+"""From so many objects of a model on columns pay."""
+
 _NO_EDIT: Final = SetEdit(frozenset(), frozenset())
 
 
@@ -47,20 +55,22 @@ class Outcomes:
         self._updated: Counter[type] = Counter()
         """How many rows the flush updated, by the root of their hierarchy."""
 
-    def of(self, context: UOWTransaction) -> list[Done]:
-        """What the flush did to each object, with what only the database knew read back."""
-        done = self._all(context)
-        if self._read_back(done):  # an expression may turn out to change nothing
-            return [one for one in done if not one.is_nothing]
-        return done
+    def of(self, context: UOWTransaction, *, in_columns: bool) -> list[Done | DoneToMany]:
+        """What the flush did to each object, with what only the database knew read back.
 
-    def _all(self, context: UOWTransaction) -> list[Done]:
-        """What the flush did to each object, in an order that can be replayed.
-
-        Changes of keys come first, so that a key given up is free for what comes after.
+        In an order that can be replayed: changes of keys come first, so that a key given up is free
+        for what comes after. What is alike is told ``in_columns``, where the caller takes that.
         """
+        done, to_many = self._all(context, in_columns)
+        if self._read_back(done):  # an expression may turn out to change nothing
+            done = [one for one in done if not one.is_nothing]
+        return in_order([*done, *to_many])
+
+    def _all(
+        self, context: UOWTransaction, in_columns: bool
+    ) -> tuple[list[Done], list[DoneToMany]]:
         replaced: _AllReplaced = {}
-        others: list[tuple[Model, State, bool, bool]] = []
+        others: list[_Written] = []
         owners: list[tuple[State, tuple[ManyToMany, ...]]] = []
         new = self._session._new
         classes = {state.class_ for state in context.states}
@@ -89,6 +99,9 @@ class Outcomes:
                 if not is_delete
                 and (replaced if state in new else self._may_be_updated(state, list_only))
             )
+        to_many: list[DoneToMany] = []
+        if in_columns and not replaced:
+            others, to_many = self._in_columns(others)
         done = [
             one
             for model, state, is_delete, list_only in others
@@ -96,7 +109,28 @@ class Outcomes:
         ]
         if owners:
             done += self._add_memberships(done, memberships(context, owners, self._key_of))
-        return in_order(done)
+        return done, to_many
+
+    def _in_columns(self, written: list[_Written]) -> tuple[list[_Written], list[DoneToMany]]:
+        """What was done to many objects that are alike, and the others."""
+        kinds: dict[tuple[Model, Operation], list[State]] = {}
+        new = self._session._new
+        for model, state, is_delete, _ in written:
+            if state.key is None or state in new:
+                operation = Operation.INSERT
+            else:
+                operation = Operation.DELETE if is_delete else Operation.UPDATE
+            kinds.setdefault((model, operation), []).append(state)
+        found = {
+            kind: one
+            for kind, states in kinds.items()
+            if len(states) >= _MANY and (one := done_to_many(*kind, states, self._old)) is not None
+        }
+        to_many = [one for one in found.values() if one.keys]
+        if len(found) == len(kinds):  # as a rule
+            return [], to_many
+        told = {state for kind in found for state in kinds[kind]}
+        return [one for one in written if one[1] not in told], to_many
 
     def _add_memberships(
         self, done: list[Done], found: dict[State, dict[str, Membership]]

@@ -32,6 +32,7 @@ __all__ = [
     "Values",
     "is_expression",
     "is_known",
+    "is_missing",
     "is_noted",
     "note",
     "old_value",
@@ -69,7 +70,7 @@ def is_known(state: State, name: str) -> bool:
     """
     if name in state.committed_state:
         old = state.committed_state[name]
-        return not _is_missing(old) and not isinstance(old, _CONTAINERS)
+        return not is_missing(old) and not isinstance(old, _CONTAINERS)
     return name in state.dict and not isinstance(state.dict[name], _CONTAINERS)
 
 
@@ -85,11 +86,12 @@ def old_value(state: State, name: str, fetched: Values) -> Any:
         return fetched[name]
     if name in state.committed_state:
         old = state.committed_state[name]
-        return UNKNOWN if _is_missing(old) else old
+        return UNKNOWN if is_missing(old) else old
     return state.dict.get(name, UNKNOWN)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether an old value is SQLAlchemy's sign that it was not loaded."""
     return value is NO_VALUE or value is NEVER_SET
 
 
@@ -148,7 +150,7 @@ def updated(model: Model, state: State, fetched: Values) -> dict[str, Delta]:
         elif kind in ATOMS and type(old) in ATOMS and name not in fetched:
             if old is not new and not field.equal(old, new):
                 found[name] = Change(old, new)
-        elif _is_missing(old):
+        elif is_missing(old):
             old = fetched.get(name, UNKNOWN)
             note(found, field, old, new)
             if name not in found and type(new) not in ATOMS and not same(old, new):
