@@ -251,8 +251,8 @@ class Capturing:
             missed = way.missed(result)
             if missed:
                 why = (
-                    f"{missed} of its rows cannot be told from others, or were written by others "
-                    "while it ran"
+                    f"{missed} of its rows cannot be told from others by their keys as these are "
+                    "read, or were written by others while it ran"
                 )
                 self._unseen.missed(recorded, captured.statement, why)
 

@@ -99,8 +99,8 @@ class Rewrite:
         now = found.by_identity()
         for row, identity in zip(before, identities, strict=True):
             after = now.get(identity) or self._moved_to(row, identity)
-            if after is None and self._moves:
-                self._lost += 1  # its new key is not the one that was expected
+            if after is None and isinstance(self.statement, Update):
+                self._lost += 1  # its key is not the one that was expected, or does not find it
                 continue
             self._changed += self._by_chance and after != row
             yield row, after
