@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import (
     CHAR,
     Column,
+    Date,
     DateTime,
     Engine,
     Integer,
@@ -128,6 +129,68 @@ def test_objects_with_numbers_as_text_for_keys_are_changed_and_deleted(
     assert [found[:3] for found in recorded()] == [
         (operation, "Keyed", "5") for operation in ("insert", "update", "delete")
     ]
+
+
+ALTERED: dict[str, tuple[Any, Any, set[str], str]] = {
+    "padded": (CHAR(10), "ab", {"postgresql"}, "fills CHAR up"),
+    "in lower case": (Lower, "Ab", {"sqlite", "postgresql", "mysql"}, "Lower makes another"),
+    "a date of a time": (
+        Date,
+        datetime(2020, 1, 1, 3),
+        {"sqlite", "postgresql", "mysql"},
+        "a date has no time",
+    ),
+    "in a zone": (
+        DateTime(timezone=True),
+        datetime(2020, 1, 1, tzinfo=UTC),
+        {"sqlite", "mysql"},
+        "keeps no time zone",
+    ),
+    "to the microsecond": (DateTime, datetime(2020, 1, 1, 1, 1, 1, 5), {"mysql"}, "no fractions"),
+    "with too many digits": (
+        Numeric(10, 2),
+        Decimal("1.005"),
+        {"sqlite", "postgresql", "mysql"},
+        "more digits",
+    ),
+    "of full length": (CHAR(2), "ab", set(), ""),
+    "in lower case already": (Lower, "ab", set(), ""),
+    "with digits enough": (Numeric(10, 2), Decimal("1.500"), set(), ""),
+    "an instant": (DateTime, datetime(2020, 1, 1), set(), ""),
+}
+
+
+@pytest.mark.parametrize("kind", ALTERED)
+def test_objects_whose_keys_the_database_alters_are_told_of(
+    kind: str, keyed: Any, start: Start, lifecycle: Lifecycle, engine: Engine
+) -> None:
+    """They are recorded under one key now, and under another when they have been read again."""
+    type_, given, where, why = ALTERED[kind]
+    model = keyed(type_)
+    factory = start()
+    with factory.begin() as session:
+        session.add(model(id=given))
+        if engine.dialect.name in where:
+            with pytest.warns(UnrecordedWriteWarning, match=why):
+                session.flush()
+    gaps = lifecycle.coverage().unrecorded
+    assert [(one.entities, one.what) for one in gaps] == [
+        (("Keyed",), "key 'id' as it was given") for _ in range(engine.dialect.name in where)
+    ]
+
+
+def test_objects_that_are_given_another_key_which_the_database_alters(
+    keyed: Any, start: Start
+) -> None:
+    model = keyed(Lower)
+    factory = start()
+    with factory.begin() as session:
+        one = model(id="a")
+        session.add(one)
+        session.flush()
+        one.id = "B"
+        with pytest.warns(UnrecordedWriteWarning, match="Lower makes another value of it"):
+            session.flush()
 
 
 def test_a_row_that_its_key_does_not_find_is_told_of(

@@ -13,6 +13,7 @@ from lifecycle.errors import LostAssignmentWarning, warn
 from lifecycle.mappers.aftermath import Happened
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.sqlalchemy.aftermath import Aftermath
+from lifecycle.mappers.sqlalchemy.altered import tell_altered
 from lifecycle.mappers.sqlalchemy.awaiting import await_hook
 from lifecycle.mappers.sqlalchemy.cascades import after_flush
 from lifecycle.mappers.sqlalchemy.doomed import committed_already
@@ -165,11 +166,26 @@ class Flush:
         connections: dict[Model, Connection] = {}
         try:
             self._record_through(connections, done, record)
+            for model, connection in connections.items():
+                if model.keys_in_doubt:
+                    self._tell_altered_keys(model, connection)
         except Exception as error:
             if any(one._is_autocommit_isolation() for one in connections.values()):
                 entities = ", ".join(sorted({model.entity for model in connections}))
                 raise committed_already(f"the flush of {entities}", error) from error
             raise
+
+    def _tell_altered_keys(self, model: Model, connection: Connection) -> None:
+        """Warn of objects that were given keys which the database has turned into others."""
+        new, names = self._session._new, model.identity_names
+        given = (
+            state.dict
+            for state in self._context.states
+            if state.class_ is model.cls
+            and (state in new or not names.isdisjoint(state.committed_state))
+        )
+        gaps, columns = self._services.gaps, model.keys_in_doubt
+        tell_altered(model.entity, columns, given, connection.dialect, gaps)
 
     def _record_through(
         self,

@@ -19,6 +19,7 @@ from lifecycle.errors import EncodingError, RecordingError
 from lifecycle.faults import attempted, field_named, unknown
 from lifecycle.forms import ATOMS, Form
 from lifecycle.keys import key_text
+from lifecycle.mappers.sqlalchemy.altered import keys_in_doubt
 from lifecycle.mappers.sqlalchemy.collections import many_to_many
 from lifecycle.mappers.sqlalchemy.fitting import fitted
 from lifecycle.mappers.sqlalchemy.values import ToLog, from_log, plain, to_log
@@ -95,6 +96,8 @@ class Model:
             mapper.get_property_by_column(column).key for column in mapper.primary_key
         )
         self.identity_names: Final = frozenset(self.identity)
+        self.keys_in_doubt: Final = keys_in_doubt(mapper)
+        """The columns of its key that the database may keep in another form than given."""
         self.volatile: Final = frozenset(name for name in self.fields if _is_volatile(mapper, name))
         self.per_row: Final = frozenset(
             name
