@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy.orm import Session, UOWTransaction
 
@@ -36,13 +37,25 @@ __all__ = ["Outcomes"]
 _AllReplaced: TypeAlias = "dict[tuple[str, str | None], Replaced]"
 """The rows in whose place new objects come, by entity and key."""
 
-_Written: TypeAlias = tuple[Model, State, bool, bool]
-"""An object that the flush has written, whether it deleted it, and whether it only lists it."""
-
 _MANY: Final = 3
 """From so many objects of a model on columns pay."""
 
 _NO_EDIT: Final = SetEdit(frozenset(), frozenset())
+
+
+class _Kind(NamedTuple):
+    """Objects of a model that a flush has written in one way, or has only listed."""
+
+    model: Model
+    operation: Operation
+    only_listed: bool
+    states: list[State]
+
+
+def _place(one: tuple[_Kind, State]) -> int:
+    """New objects in the order in which they were added, after all others."""
+    kind, state = one
+    return state.insert_order or 0 if kind.operation is Operation.INSERT else 0
 
 
 class Outcomes:
@@ -69,68 +82,86 @@ class Outcomes:
     def _all(
         self, context: UOWTransaction, in_columns: bool
     ) -> tuple[list[Done], list[DoneToMany]]:
+        kinds = list(self._kinds(context))
         replaced: _AllReplaced = {}
-        others: list[_Written] = []
-        owners: list[tuple[State, tuple[ManyToMany, ...]]] = []
-        new = self._session._new
-        classes = {state.class_ for state in context.states}
-        models = {cls: (self._models.get(cls), self._models.concerned(cls)) for cls in classes}
-        for state, (is_delete, list_only) in context.states.items():
-            model, concerned = models[state.class_]
-            if model.many_to_many and not list_only:
-                owners.append((state, model.many_to_many))
-            if concerned is None:
+        written: list[_Kind] = []
+        for kind in kinds:
+            if kind.operation is not Operation.DELETE or not kind.only_listed:
+                written.append(kind)
                 continue
-            if list_only and state in new:
-                continue  # new, and not among the objects given to session.flush()
-            if state._deleted and state.deleted:
-                continue  # by an earlier flush
-            if is_delete and list_only:
-                removed = stored(model, state, self._old.fetched(state))
-                replaced[model.entity, model.stored_key(state)] = Replaced(model, removed)
-            else:
-                others.append((model, state, is_delete, list_only))
-        if replaced:  # several may come into one place, in the order in which they were added
-            others.sort(key=lambda one: one[1].insert_order or 0 if one[1] in new else 0)
-        if any(model.per_row for model, _ in models.values()):
-            self._updated = Counter(
-                model.root
-                for model, state, is_delete, list_only in others
-                if not is_delete
-                and (replaced if state in new else self._may_be_updated(state, list_only))
-            )
+            for state in kind.states:
+                removed = stored(kind.model, state, self._old.fetched(state))
+                key = kind.model.stored_key(state)
+                replaced[kind.model.entity, key] = Replaced(kind.model, removed)
+        if any(kind.model.per_row for kind in written):
+            self._count_updated(written, replaced)
         to_many: list[DoneToMany] = []
         if in_columns and not replaced:
-            others, to_many = self._in_columns(others)
+            written, to_many = self._in_columns(written)
+        each = [(kind, state) for kind in written for state in kind.states]
+        if replaced:  # several may come into one place, in the order in which they were added
+            each.sort(key=_place)
         done = [
             one
-            for model, state, is_delete, list_only in others
-            if (one := self._one_done(model, state, is_delete, list_only, replaced)) is not None
+            for kind, state in each
+            if (one := self._one_done(kind, state, replaced)) is not None
         ]
+        owners = list(self._owners(context))
         if owners:
             done += self._add_memberships(done, memberships(context, owners, self._key_of))
         return done, to_many
 
-    def _in_columns(self, written: list[_Written]) -> tuple[list[_Written], list[DoneToMany]]:
-        """What was done to many objects that are alike, and the others."""
-        kinds: dict[tuple[Model, Operation], list[State]] = {}
+    def _kinds(self, context: UOWTransaction) -> Iterator[_Kind]:
+        """The objects of a flush that anybody cares about."""
+        listed: dict[tuple[type, tuple[bool, bool]], list[State]] = {}
+        for state, how in context.states.items():
+            listed.setdefault((state.class_, how), []).append(state)
         new = self._session._new
-        for model, state, is_delete, _ in written:
-            if state.key is None or state in new:
-                operation = Operation.INSERT
-            else:
+        for (cls, (is_delete, only_listed)), states in listed.items():
+            model = self._models.concerned(cls)
+            if model is None:
+                continue
+            # One that is new has its key already when its defaults were read at once.
+            came = [one for one in states if one.key is None or one in new]
+            if came and not only_listed:  # else the flush was given other objects
+                yield _Kind(model, Operation.INSERT, only_listed, came)
+            if len(came) < len(states):
                 operation = Operation.DELETE if is_delete else Operation.UPDATE
-            kinds.setdefault((model, operation), []).append(state)
-        found = {
-            kind: one
-            for kind, states in kinds.items()
-            if len(states) >= _MANY and (one := done_to_many(*kind, states, self._old)) is not None
-        }
-        to_many = [one for one in found.values() if one.keys]
-        if len(found) == len(kinds):  # as a rule
-            return [], to_many
-        told = {state for kind in found for state in kinds[kind]}
-        return [one for one in written if one[1] not in told], to_many
+                if came:
+                    known = set(came)
+                    states = [one for one in states if one not in known]
+                # Not those that an earlier flush has deleted.
+                there = [one for one in states if not (one._deleted and one.deleted)]
+                yield _Kind(model, operation, only_listed, there)
+
+    def _owners(self, context: UOWTransaction) -> Iterator[tuple[State, tuple[ManyToMany, ...]]]:
+        """The objects of which the flush has written collections, of whichever class."""
+        classes = {state.class_ for state in context.states}
+        known = {cls: found for cls in classes if (found := self._models.get(cls).many_to_many)}
+        for state, (_, only_listed) in context.states.items() if known else ():
+            if state.class_ in known and not only_listed:
+                yield state, known[state.class_]
+
+    def _count_updated(self, written: list[_Kind], replaced: _AllReplaced) -> None:
+        for kind in written:
+            if kind.operation is Operation.UPDATE:
+                may_be = [self._may_be_updated(one, kind.only_listed) for one in kind.states]
+                self._updated[kind.model.root] += sum(may_be)
+            elif kind.operation is Operation.INSERT and replaced:
+                self._updated[kind.model.root] += len(kind.states)
+
+    def _in_columns(self, written: list[_Kind]) -> tuple[list[_Kind], list[DoneToMany]]:
+        """What was done to many objects that are alike, and the others."""
+        others, to_many = [], []
+        for kind in written:
+            many = None
+            if len(kind.states) >= _MANY:
+                many = done_to_many(kind.model, kind.operation, kind.states, self._old)
+            if many is None:
+                others.append(kind)
+            elif many.keys:
+                to_many.append(many)
+        return others, to_many
 
     def _add_memberships(
         self, done: list[Done], found: dict[State, dict[str, Membership]]
@@ -158,21 +189,14 @@ class Outcomes:
         assert key is not None  # the flush has given it one
         return key
 
-    def _one_done(
-        self,
-        model: Model,
-        state: State,
-        is_delete: bool,
-        list_only: bool,
-        replaced: _AllReplaced,
-    ) -> Done | None:
-        # One that is new has its key already when its defaults were read at once.
-        if state.key is None or state in self._session._new:
+    def _one_done(self, kind: _Kind, state: State, replaced: _AllReplaced) -> Done | None:
+        model = kind.model
+        if kind.operation is Operation.INSERT:
             return self._came(model, state, replaced)
         fetched = self._old.fetched(state) if self._old.any_fetched else NOTHING
         stored_key = model.stored_key(state)
         assert stored_key is not None
-        if is_delete:
+        if kind.operation is Operation.DELETE:
             removed = stored(model, state, fetched)
             if _has_mark(model, removed):
                 return None  # it was removed already
@@ -183,7 +207,9 @@ class Outcomes:
             key = model.key(state) or stored_key
         deltas = updated(model, state, fetched)
         unread: tuple[str, ...] = ()
-        if (model.volatile or self._old.any_noted) and self._may_be_updated(state, list_only):
+        if (model.volatile or self._old.any_noted) and self._may_be_updated(
+            state, kind.only_listed
+        ):
             unread = self._volatile(model, state, deltas)
         former = stored_key if stored_key != key else None
         if model.removal is not None:
@@ -230,8 +256,8 @@ class Outcomes:
         key = self._key_of(state)
         return Done(model, state, Operation.INSERT, members, missing, key, whole=whole)
 
-    def _may_be_updated(self, state: State, list_only: bool) -> bool:
-        return not list_only or self._old.was_updated(state)
+    def _may_be_updated(self, state: State, only_listed: bool) -> bool:
+        return not only_listed or self._old.was_updated(state)
 
     def _is_one_of_several(self, model: Model) -> bool:
         """Whether objects of a model have to be doubted that were updated.

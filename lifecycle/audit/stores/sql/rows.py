@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, groupby
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -36,18 +37,16 @@ def change_columns(
     seq: int | None, records: Sequence[Record | Line | Lines]
 ) -> list[Sequence[Any]]:
     """The values of records in the columns of their table, each those of all records."""
-    if len(records) == 1 and isinstance(records[0], Lines):
-        return _columns_of(seq, records[0])
-    rows: list[tuple[Any, ...]] = []
-    for one in records:
-        if isinstance(one, Line):
-            what = one.entity, one.key, None, one.verb
-            rows.append((seq, one.n, *what, None, None, None, one.changes, FORMAT))
-        elif isinstance(one, Lines):
-            rows += zip(*_columns_of(seq, one), strict=True)
+    parts: list[Sequence[Sequence[Any]]] = []
+    for are_many, some in groupby(records, lambda one: isinstance(one, Lines)):
+        if are_many:
+            parts += [_columns_of(seq, lines) for lines in some if isinstance(lines, Lines)]
         else:
-            rows.append(_record_row(seq, one))
-    return list(zip(*rows, strict=True))
+            rows = [_row(seq, one) for one in some if not isinstance(one, Lines)]
+            parts.append(list(zip(*rows, strict=True)))
+    if len(parts) == 1:
+        return [*parts[0]]
+    return [[*chain.from_iterable(some)] for some in zip(*parts, strict=True)]
 
 
 def _columns_of(seq: int | None, lines: Lines) -> list[Sequence[Any]]:
@@ -58,7 +57,10 @@ def _columns_of(seq: int | None, lines: Lines) -> list[Sequence[Any]]:
     return [[seq] * count, numbers, *what, none, verbs, none, none, none, lines.changes, formats]
 
 
-def _record_row(seq: int | None, record: Record) -> tuple[Any, ...]:
+def _row(seq: int | None, record: Record | Line) -> tuple[Any, ...]:
+    if isinstance(record, Line):
+        what = record.entity, record.key, None, record.verb
+        return (seq, record.n, *what, None, None, None, record.changes, FORMAT)
     return (
         seq,
         record.n,
