@@ -129,9 +129,11 @@ class ChangeSet(Mapping[str, Delta]):
     Once written it is frozen.
     """
 
-    __slots__ = ("_deltas", "_live", "_state", "operation")
+    __slots__ = ("_deltas", "_live", "_state", "operation", "text")
 
     operation: Operation
+    text: str | None
+    """How the log has it, once that has been kept (`lifecycle.audit.format.kept`)."""
     _deltas: dict[str, Delta]
 
     def __init__(
@@ -143,6 +145,7 @@ class ChangeSet(Mapping[str, Delta]):
     ) -> None:
         self.operation = operation if type(operation) is Operation else Operation(operation)
         self._live = live
+        self.text = None
         self._state: Mapping[str, Any] | None = None
         self._deltas = dict(deltas or {}) if live is None else live.read()
 
@@ -156,7 +159,7 @@ class ChangeSet(Mapping[str, Delta]):
         if operation is not Operation.INSERT and operation is not Operation.DELETE:
             raise ValueError(f"the {operation} of an object is not told by one state of it")
         made = cls.__new__(cls)
-        made.operation, made._live, made._state = operation, None, state
+        made.operation, made._live, made._state, made.text = operation, None, state, None
         return made
 
     def __getattr__(self, name: str) -> Any:

@@ -217,12 +217,14 @@ class Suppression:
     @property
     def hooks(self) -> bool:
         """Whether hooks are not to run."""
-        return any(owner is self._token and hooks for owner, hooks, _ in _suppressed.get())
+        blocks = _suppressed.get()  # mostly none: it is asked at every write
+        return bool(blocks) and any(owner is self._token and hooks for owner, hooks, _ in blocks)
 
     @property
     def audit(self) -> bool:
         """Whether nothing is to be recorded."""
-        return any(owner is self._token and audit for owner, _, audit in _suppressed.get())
+        blocks = _suppressed.get()
+        return bool(blocks) and any(owner is self._token and audit for owner, _, audit in blocks)
 
     @contextmanager
     def __call__(self, *, hooks: bool, audit: bool) -> Iterator[None]:

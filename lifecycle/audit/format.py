@@ -26,7 +26,7 @@ from lifecycle.forms import ATOMS, Column, Members
 from lifecycle.markers import ABSENT
 from lifecycle.written import Batch, Shape
 
-__all__ = ["advanced", "dump", "dump_batch", "dump_plain", "load"]
+__all__ = ["advanced", "dump", "dump_batch", "dump_plain", "kept", "load"]
 
 _DELTA: Final = "$delta"
 
@@ -36,11 +36,22 @@ def dump(changes: ChangeSet) -> str:
 
     It runs for every recorded object of every flush.
     """
+    if changes.text is not None:
+        return changes.text
     body = _dump(changes)
     try:
         return codec.to_text(body)
     except EncodingError:  # the values are encoded already, so it is for a path
         return codec.to_text(_dump_paths(body))
+
+
+def kept(changes: ChangeSet) -> ChangeSet:
+    """A changeset that does not change any more, with its text, which will be wanted again.
+
+    Raises as `dump`.
+    """
+    changes.text = dump(changes)
+    return changes
 
 
 def _dump(changes: ChangeSet) -> dict[str, Any]:

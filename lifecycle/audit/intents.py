@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lifecycle import codec
 from lifecycle.audit.exact import record_of, record_row, revision_of, revision_row
+from lifecycle.audit.format import kept
 from lifecycle.audit.records import Record, Revision
 from lifecycle.errors import HistoryError
 
@@ -61,14 +62,14 @@ class IntentStore(Protocol):
 
 
 def dump_intent(intent: Intent) -> str:
-    """The text of an intent."""
+    """The text of an intent. Those of its changes are kept: they will be recorded as they are."""
+    for record in intent.records:
+        kept(record.changes)
     return codec.to_text(
         {
             "format": 1,
-            "revision": [codec.encode(value) for value in revision_row(intent.revision)],
-            "records": [
-                [codec.encode(value) for value in record_row(record)] for record in intent.records
-            ],
+            "revision": codec.encode(list(revision_row(intent.revision))),
+            "records": [codec.encode(list(record_row(record))) for record in intent.records],
             "traces": list(intent.traces),
         }
     )

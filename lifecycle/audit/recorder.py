@@ -132,13 +132,23 @@ class RevisionWriter:
     A write without a connection is a revision of its own, in the same group.
     """
 
-    __slots__ = ("_grouped", "_intended", "_intents", "_n", "_recorder", "group", "revision")
+    __slots__ = (
+        "_foretold",
+        "_grouped",
+        "_intended",
+        "_intents",
+        "_n",
+        "_recorder",
+        "group",
+        "revision",
+    )
 
     def __init__(self, recorder: Recorder, group: UUID | None) -> None:
         self._recorder = recorder
         self._n = 0
         self._intended: Revision | None = None
         self._intents: list[UUID] = []
+        self._foretold: dict[int, tuple[Written, ChangeSet, ChangeSet]] = {}
         self._grouped = False
         self.group = group
         self.revision: Revision | None = None
@@ -178,13 +188,18 @@ class RevisionWriter:
         if not wanted:
             return
         revision = self._intended or self._recorder.revision(self.group, kept=self._grouped)
-        records = tuple(
-            self._record(revision, self._n + offset, one, changes)
-            for offset, (one, changes, _) in enumerate(wanted)
+        records = [
+            self._record(revision, n, one, changes)
+            for n, (one, changes, _) in enumerate(wanted, self._n)
+        ]
+        intent = Intent(
+            id=revision.id if self._intended is None else uuid7(),
+            revision=revision,
+            records=tuple(records),
+            traces=tuple([trace for _, _, trace in wanted]),
         )
-        kept = tuple(trace for _, _, trace in wanted)
-        intent = Intent(id=uuid7(), revision=revision, records=records, traces=kept)
         self._recorder.intents().intend(intent)
+        self._foretold |= {id(one): (one, one.changes, changes) for one, changes, _ in wanted}
         self._intended = revision
         self.group = revision.group
         self._grouped = True
@@ -200,7 +215,13 @@ class RevisionWriter:
     def _settled(self) -> None:
         self._intended = None
         self._intents = []
+        self._foretold = {}
         self._n = 0
+
+    def _recordable(self, one: Written) -> ChangeSet | None:
+        """The changes as they may be recorded: those intended, while they are the same."""
+        _, given, changes = self._foretold.get(id(one), (one, None, None))
+        return changes if given is one.changes else recordable(one)
 
     def write(self, written: Sequence[Told], *, connection: Any = None) -> None:
         """Record these; through ``connection``, in its transaction, when one is given.
@@ -225,8 +246,10 @@ class RevisionWriter:
         for one in told:
             if not isinstance(one, Written):
                 wanted.append(one)
-            elif self._recorder.wants(one.policy) and (changes := recordable(one)) is not None:
-                wanted.append((one, changes))
+            elif self._recorder.wants(one.policy):
+                changes = self._recordable(one)
+                if changes is not None:
+                    wanted.append((one, changes))
         if not wanted:
             self.withdraw()
             return

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.audit.format import dump, load
+from lifecycle.audit.format import dump, kept, load
 from lifecycle.changes import (
     Change,
     ChangeSet,
@@ -201,6 +201,16 @@ def test_a_damaged_text_is_an_error(text: str) -> None:
     """A text that is no changeset raises an error that says so, never a wrong changeset."""
     with pytest.raises(HistoryError, match="altered"):
         load(text, Operation.UPDATE, 1)
+
+
+def test_a_text_that_is_kept_is_not_made_again() -> None:
+    """It is the same as without keeping it."""
+    changeset = ChangeSet({"name": Change("a", "b")})
+    text = dump(changeset)
+
+    assert kept(changeset) is changeset
+    assert dump(changeset) == text
+    assert dump(changeset) is dump(changeset)
 
 
 def test_the_text_is_plain_json() -> None:

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from lifecycle.audit.format import dump
+from lifecycle.audit.intents import Intent, dump_intent
 from lifecycle.audit.recorder import Recorder
 from lifecycle.audit.records import Line, Record, Revision
 from lifecycle.audit.store import Query
@@ -461,6 +462,80 @@ def test_a_write_that_cannot_be_stored_leaves_the_writer_as_it_was(
     recorder.beside = lambda connection: beside
     writer.write([written()], connection="c")
     assert [record.n for _, record in beside.records] == [0]
+
+
+# --- what is intended first ---
+
+
+class Keeping(MemoryStore):
+    """A store that keeps the intents and the records it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intended: list[Intent] = []
+        self.confirmed: list[Record] = []
+
+    def intend(self, intent: Intent) -> None:
+        self.intended.append(intent)
+        super().intend(intent)
+
+    def confirm(
+        self, revision: Revision, records: Sequence[Record], intents: Sequence[UUID]
+    ) -> Revision:
+        self.confirmed += records
+        return super().confirm(revision, records, intents)
+
+
+def test_what_was_intended_is_recorded_without_making_its_text_again(make: Make) -> None:
+    """The text is kept with the changes when the intent is written."""
+    store = Keeping()
+    recorder = make(durability="intent")
+    recorder.store = lambda: store
+    writer, one = recorder.open(), written({"tags": Change(["a", "b"], ["b"] * 20)})
+    writer.intend([one], ["trace"])
+    (intent,) = store.intended
+    dump_intent(intent)
+
+    writer.write([one])
+
+    (record,) = store.confirmed
+    assert record == intent.records[0]
+    assert record.changes is intent.records[0].changes
+    assert dump(record.changes) is dump(intent.records[0].changes)
+    assert list(store.intents()) == []
+
+
+def test_intents_of_one_revision_are_told_apart(make: Make) -> None:
+    """They are confirmed together, numbered as they came."""
+    store = Keeping()
+    recorder = make(durability="intent")
+    recorder.store = lambda: store
+    writer = recorder.open()
+    some = [written(key=key) for key in "ab"]
+    for one in some:
+        writer.intend([one], ["trace"])
+
+    assert len({intent.id for intent in store.intents()}) == 2
+
+    writer.write(some)
+
+    assert [(record.n, record.key) for record in store.confirmed] == [(0, "a"), (1, "b")]
+    assert list(store.intents()) == []
+
+
+def test_what_became_of_an_intent_is_recorded(make: Make) -> None:
+    """It need not be what was intended."""
+    store = Keeping()
+    recorder = make(durability="intent")
+    recorder.store = lambda: store
+    writer, one = recorder.open(), written({"a": Change(1, 2)})
+    writer.intend([one], ["trace"])
+    one.changes = ChangeSet({"a": Change(1, 3)})
+
+    writer.write([one])
+
+    assert [record.changes for record in records_of(store)] == [{"a": Change(1, 3)}]
+    assert list(store.intents()) == []
 
 
 def test_the_default_clock_tells_aware_time(store: MemoryStore, beside: Beside) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import datetime
 from typing import Any
 
@@ -102,6 +103,25 @@ def test_a_document_can_be_saved_again_and_again(records: Any) -> None:
         Change(1, 2),
         Change(2, 3),
     ]
+
+
+def test_a_save_leaves_nothing_to_the_garbage_collector(records: Any) -> None:
+    """It frees what it needed at once, or a process that saves a lot would wait for collections."""
+    ann = customer(tags=["a"]).save()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        ann.name = "Eve"
+        ann.save()
+        gc.collect()
+        left = [type(one) for one in gc.garbage if type(one).__module__.startswith("lifecycle")]
+    finally:
+        gc.set_debug(0)
+        gc.enable()
+        gc.garbage.clear()
+    assert left == []
+    assert len(records()) == 2
 
 
 def test_saving_an_unchanged_document_records_nothing(records: Any) -> None:

@@ -53,6 +53,7 @@ __all__ = [
     "named_within",
 ]
 
+_CONTAINERS: Final = (dict, list)
 _MOST_NAMES: Final = 1_000
 
 NetChanges = Mapping[str, Change]
@@ -177,8 +178,15 @@ class DocumentModel:
         """What a write changed, as it goes into the log: BSON values under attribute names."""
         found: dict[str, Delta] = {}
         for db_path, change in changes.items():
-            path, field = path_of(self.cls, db_path, {} if image is None else image.son)
-            found[join_path(*path)] = Change(logged(field, change.old), logged(field, change.new))
+            old, new = change.old, change.new
+            if "." not in db_path:
+                field, path = self.told(db_path)
+            else:
+                names, field = path_of(self.cls, db_path, {} if image is None else image.son)
+                path = join_path(*names)
+            if isinstance(old, _CONTAINERS) or isinstance(new, _CONTAINERS):
+                change = Change(logged(field, old), logged(field, new))
+            found[path] = change
         return found
 
     def python(self, changes: NetChanges, image: Image | None, operation: Operation) -> ChangeSet:

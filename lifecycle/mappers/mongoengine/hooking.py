@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from lifecycle.changes import ChangeSet, Live, Operation
-from lifecycle.dispatch import Seen, run, settle
-from lifecycle.hooks import Hook
+from lifecycle.dispatch import Plan, Seen, run, settle
 from lifecycle.mappers.base import Services
 from lifecycle.mappers.mongoengine.aftermath import Aftermath
 from lifecycle.mappers.mongoengine.documents import DocumentModel
@@ -28,13 +28,15 @@ from lifecycle.moments import (
 
 __all__ = ["Hooking"]
 
+_NO_HOOKS: Final[Plan] = MappingProxyType({})
+
 
 class Hooking:
     """The hooks one Lifecycle runs around a document's save or delete.
 
     ``operation`` is what it looks like beforehand. Only the database decides: a save of a document
     with a key of its own may turn out to be an update, and one of a document that someone else
-    has deleted an insert.
+    has deleted an insert. It is the hooks that there are when it begins.
     """
 
     def __init__(
@@ -51,35 +53,34 @@ class Hooking:
         self._document = document
         self._operation = operation
         self._image = image
-        self._dispatcher = services.dispatcher
+        plan = services.dispatcher.plan
         self._runs = not services.suppression.hooks
+        self._plan = plan(model.cls) if self._runs else _NO_HOOKS
+        self._flush_plan = plan(object) if self._runs else _NO_HOOKS
         self._aftermath = aftermath
         self._stored = stored
         self._seen: Seen = {}
-        self._live: Callable[[DocumentModel, Image | None], Live] = self._of_document
-
-    def _of_document(self, model: DocumentModel, image: Image | None) -> Live:
-        return LiveDocument(model, self._document, self._operation, image)
+        self._see: Callable[[DocumentModel, Image | None], Live] | None = None
 
     def see(self, live: Callable[[DocumentModel, Image | None], Live]) -> None:
         """Let pre hooks see through this what is about to be written, not through the document."""
-        self._live = live
+        self._see = live
 
     @property
     def wanted(self) -> bool:
         """Whether there may be a hook to run."""
-        return self._runs and bool(self._dispatcher.plan(self._model.cls))
+        return bool(self._plan)
 
     # --- before ---
 
     def begin(self) -> None:
         """Run the hooks of a flush that begins."""
-        if hooks := self._hooks(Moment.PRE_FLUSH, object):
+        if hooks := self._flush_plan.get(Moment.PRE_FLUSH):
             run(hooks, PreFlush(None, document=self._document))
 
     def settle(self, *, late: bool = False) -> list[str]:
         """Run the pre hooks that have not seen the changes as they are; returns which ran."""
-        hooks = self._hooks(PRE[self._operation])
+        hooks = self._plan.get(PRE[self._operation])
         if not hooks:
             return []
         event = self._pre_event(late=late)
@@ -89,7 +90,7 @@ class Hooking:
 
     def at_rest(self) -> None:
         """Run the hooks of a flush that is about to write; no other hook is called for theirs."""
-        hooks = self._hooks(Moment.ON_FLUSH, object)
+        hooks = self._flush_plan.get(Moment.ON_FLUSH)
         if not hooks:
             return
         event = self._pre_event()
@@ -98,11 +99,13 @@ class Hooking:
         run(hooks, OnFlush(None, changesets, document=self._document))
         self._seen.update(dict.fromkeys(self._seen, event.changes.refresh()))
 
-    def _hooks(self, moment: Moment, cls: type | None = None) -> tuple[Hook, ...]:
-        return self._dispatcher.plan(cls or self._model.cls).get(moment, ()) if self._runs else ()
-
     def _pre_event(self, *, late: bool = False) -> ChangeEvent:
-        live = self._live(self._model, self._image())
+        model, image = self._model, self._image()
+        live: Live = (
+            LiveDocument(model, self._document, self._operation, image)
+            if self._see is None
+            else self._see(model, image)
+        )
         event = CHANGE_EVENTS[PRE[self._operation]](
             self._document,
             ChangeSet(operation=self._operation, live=live),
@@ -126,10 +129,10 @@ class Hooking:
     def tell(self, sent: Sequence[Sent]) -> None:
         """Run the post hooks for what was written."""
         for one in sent:
-            hooks = self._hooks(POST[one.operation])
+            hooks = self._plan.get(POST[one.operation])
             if hooks and (event := self._post_event(one)):
                 run(hooks, event)
-        if hooks := self._hooks(Moment.POST_FLUSH, object):
+        if hooks := self._flush_plan.get(Moment.POST_FLUSH):
             changesets = tuple(self._post_events(sent))
             run(hooks, PostFlush(None, changesets, document=self._document))
 

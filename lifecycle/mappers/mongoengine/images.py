@@ -166,10 +166,19 @@ def known(document: Any, era: object, collection: Any, id: Any) -> Image | None:
         return None
     if image.transaction is not None and not image.transaction.stands:
         return None
-    elsewhere = image.collection is not None and image.collection != collection
-    if (collection is not None and elsewhere) or image.son.get("_id", ABSENT) != id:
+    known_id = image.son.get("_id", ABSENT)
+    if known_id is not id and known_id != id:
         return None
+    if collection is not None and image.collection is not None:
+        return image if _is_one(image.collection, collection) else None
     return image
+
+
+def _is_one(collection: Any, other: Any) -> bool:
+    """Whether two are the same collection, whatever their options; quickly if they are."""
+    if collection.name == other.name and collection.database is other.database:
+        return True
+    return bool(collection == other)
 
 
 def reached(node: Any, segments: list[str]) -> Any:
@@ -192,8 +201,10 @@ def applied(image: Image, sets: Mapping[str, Any], unsets: Iterable[str]) -> Ima
     son, projection = image.son, image.projection
     paths = (*unsets, *sets)
     if projection is EVERYTHING and not any("." in path for path in paths):
-        gone = {*unsets}.difference(sets)
-        son = {name: value for name, value in {**son, **sets}.items() if name not in gone}
+        son = {**son, **sets}
+        for name in unsets:
+            if name not in sets:
+                son.pop(name, None)
         paths = ()
     for path in paths:
         segments = path.split(".")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mongoengine import Document
+from msgspec.structs import replace
 
 from lifecycle.bundles import behaviours_of
 from lifecycle.mappers.mongoengine.asking import Asked, Pair, Taker, arguments

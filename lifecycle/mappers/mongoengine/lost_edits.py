@@ -8,7 +8,7 @@ dynamic document. After a save memory then holds what the database does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from mongoengine import fields as fields_
 from mongoengine.base import ComplexBaseField
@@ -20,6 +20,8 @@ from lifecycle.mappers.mongoengine.values import as_stored, copied
 from lifecycle.markers import ABSENT
 
 __all__ = ["warn_of_lost_edits"]
+
+_EDITABLE: Final = (list, dict)
 
 
 def warn_of_lost_edits(
@@ -46,7 +48,7 @@ def warn_of_lost_edits(
 
 def _differing(image: Image, son: dict[str, Any]) -> Iterator[str]:
     for db_name, value in son.items():
-        if isinstance(value, list | dict) and image.covers(db_name):
+        if isinstance(value, _EDITABLE) and image.covers(db_name):
             stored = image.son.get(db_name, ABSENT)
             if (
                 not _alike(stored, value)

@@ -46,9 +46,11 @@ def get_collection(watchers: Watchers, original: Callable[..., Any]) -> Callable
     @wraps(original)
     def _get_collection(cls: Any) -> Any:
         collection = untapped(original(cls))
-        if cls not in roots:
-            roots[cls] = next((one for one in reversed(cls.__mro__) if is_concrete(one)), None)
-        root = roots[cls]
+        try:
+            root = roots[cls]
+        except KeyError:
+            root = next((one for one in reversed(cls.__mro__) if is_concrete(one)), None)
+            roots[cls] = root
         return collection if root is None else Tapped(collection, Bulk(watchers, root))
 
     return _get_collection

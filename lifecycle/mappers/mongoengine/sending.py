@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from bson import ObjectId
+from msgspec import Struct, field
+from msgspec.structs import replace
 from pymongo.results import DeleteResult, UpdateResult
 
 from lifecycle.changes import Change, Operation, same
@@ -31,8 +32,7 @@ from lifecycle.removal import removal_of
 __all__ = ["Announce", "Sending", "Sent", "changed", "is_real", "sent_of", "update_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """A write that reached the database: what it did to the document with this ``_id``.
 
     ``changes`` are as fine as they were sent. ``before`` and ``after`` are what an update is known
@@ -336,7 +336,11 @@ def _by_path(
 
 
 def _net(changes: Mapping[str, Change]) -> dict[str, Change]:
-    return {path: change for path, change in changes.items() if is_real(change)}
+    return {
+        path: change
+        for path, change in changes.items()
+        if (old := change.old) is UNKNOWN or (new := change.new) is UNKNOWN or not same(old, new)
+    }
 
 
 def _by_field(paths: Iterable[str]) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ __all__ = ["Listener", "Tapped", "tapped_document", "tapped_queryset", "target_o
 Listener: TypeAlias = Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
 """Called with the collection, the write method's name and its arguments; makes that call."""
 
+_GETTER: Final = "_get_collection"
 _WRITES: Final = frozenset(
     {
         "aggregate",  # some of its stages write
@@ -96,23 +97,29 @@ def untapped(collection: Any) -> Any:
     return collection.collection if isinstance(collection, Tapped) else collection
 
 
-@contextmanager
-def tapped_document(document: Any, listener: Listener) -> Iterator[None]:
+class tapped_document:
     """Let a listener see what one document sends, through the way it gets its collection."""
-    before = vars(document).get("_get_collection")  # that of a switched document, or of a tap
-    getter = document._get_collection
 
-    def _get_collection() -> Tapped:
-        return Tapped(untapped(getter()), listener)
+    __slots__ = ("_attributes", "_before", "_getter", "_listener", "_ours")
 
-    vars(document)["_get_collection"] = _get_collection
-    try:
-        yield
-    finally:
-        if vars(document).get("_get_collection") is _get_collection:
-            del vars(document)["_get_collection"]
-            if before is not None:
-                vars(document)["_get_collection"] = before
+    def __init__(self, document: Any, listener: Listener) -> None:
+        self._attributes = vars(document)
+        self._getter = document._get_collection
+        self._listener = listener
+
+    def __enter__(self) -> None:
+        self._before = self._attributes.get(_GETTER)  # that of a switched document, or of a tap
+        self._attributes[_GETTER] = self._ours = self._get_collection
+
+    def _get_collection(self) -> Tapped:
+        return Tapped(untapped(self._getter()), self._listener)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._attributes.get(_GETTER) is self._ours:
+            del self._attributes[_GETTER]
+            if self._before is not None:
+                self._attributes[_GETTER] = self._before
+        del self._ours  # which leads back here: there is one at every save
 
 
 @contextmanager

@@ -43,18 +43,15 @@ def trace_of(sent: Any, collection: Any, policy: Policy, names: Mapping[str, str
     ``names`` gives the attributes for names in the database.
     """
     paths = []
+    may_hide = policy.exclude or policy.mask or policy.conceals
     for path, change in sent.changes.items():
-        top, *below = path.split(".")
-        name = names.get(top, top)
-        if name in policy.exclude or name in policy.mask:
-            continue
         old, new = change.old, change.new
-        if policy.conceals and _conceals(policy, [name, *below], (old, new)):
+        if may_hide and _hides(policy, names, path, (old, new)):
             continue
         told: dict[str, Any] = {"path": path, "unsure": old is UNKNOWN, "open": new is UNKNOWN}
-        if not isinstance(old, Marker):
+        if type(old) is not Marker:
             told["old"] = old
-        if not isinstance(new, Marker):
+        if type(new) is not Marker:
             told["new"] = new
         paths.append(told)
     body = {"id": sent.id, "operation": sent.operation.value, "paths": paths}
@@ -79,6 +76,15 @@ def _servers(described: Any) -> list[str]:
         servers = described.server_descriptions()
         found = _known_servers[described] = sorted(f"{host}:{port}" for host, port in servers)
     return found
+
+
+def _hides(policy: Policy, names: Mapping[str, str], path: str, values: Iterable[Any]) -> bool:
+    """Whether the log hides, or may hide, these values at a path of the database's."""
+    top, *below = path.split(".")
+    name = names.get(top, top)
+    if name in policy.exclude or name in policy.mask:
+        return True
+    return policy.conceals and _conceals(policy, [name, *below], values)
 
 
 def _conceals(policy: Policy, path: list[str], values: Iterable[Any]) -> bool:

@@ -155,7 +155,7 @@ class Writing:
                 return written
         key = model.stored_key(one.id)
         label, error = self._label
-        if one.operation is not Operation.DELETE:
+        if one.operation is not Operation.DELETE and model.policy.label is not None:
             with _identified(self._document, one.id):
                 label, error = self._labelled(key)
         return Written(
