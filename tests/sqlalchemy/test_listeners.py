@@ -229,3 +229,23 @@ def test_statements_that_a_listener_executes_on_rows_of_the_same_flush(
             for one in session.scalars(select(article)):
                 one.title += "1"
     check_replay(factory, article, lifecycle)
+
+
+@pytest.mark.parametrize("operation", ["insert", "update"])
+def test_statements_that_a_listener_executes_on_what_the_flush_has_the_database_work_out(
+    operation: str, factory: Factory, article: Any, lifecycle: Lifecycle
+) -> None:
+    """It is read when they have run, too."""
+    table = article.__table__
+
+    def count(mapper: object, connection: Any, target: Any) -> None:
+        for _ in range(2):
+            counted = update(table).values(edits=table.c.edits + 1)
+            connection.execute(counted.where(table.c.id == target.id))
+
+    with listening(article, f"after_{operation}", count), factory.begin() as session:
+        if operation == "insert":
+            session.add(article(id=3, title="c", edits=func.length("abc")))
+        else:
+            session.get_one(article, 1).edits = article.edits + 5
+    check_replay(factory, article, lifecycle)

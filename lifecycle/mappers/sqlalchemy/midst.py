@@ -26,9 +26,10 @@ def with_others(own: list[Written], others: list[Written]) -> list[Written]:
     late: set[int] = set()
     written: list[Written | None] = [*own]
     for place, chain in _chains(own, others).items():
-        first = _first_after(own[place], chain)
+        of_flush = _as_written(own[place], chain)
+        first = _first_after(of_flush, chain)
         late.update(map(id, chain[first:]))
-        written[place] = _following(own[place], chain[:first])
+        written[place] = _following(of_flush, chain[:first])
     return [
         *(one for one in others if id(one) not in late),
         *(one for one in written if one is not None),
@@ -47,6 +48,24 @@ def _chains(own: list[Written], others: list[Written]) -> dict[int, list[Written
             places[one.entity, one.key] = place
             found.setdefault(place, []).append(one)
     return found
+
+
+def _as_written(of_flush: Written, chain: list[Written]) -> Written:
+    """What the flush did, where values that the database worked out were read after all of this."""
+    worked_out: dict[str, Delta] = {}
+    for name, made in of_flush.changes.items():
+        found = [delta for one in chain if isinstance(delta := one.changes.get(name), Change)]
+        if (
+            found
+            and isinstance(made, Change)
+            and same(found[-1].new, made.new)
+            and not any(same(one.old, made.new) or same(one.old, made.old) for one in found)
+        ):
+            worked_out[name] = Change(made.old, found[0].old)
+    if not worked_out:
+        return of_flush
+    changes = ChangeSet({**of_flush.changes, **worked_out}, of_flush.changes.operation)
+    return replace(of_flush, changes=changes)
 
 
 def _first_after(of_flush: Written, chain: list[Written]) -> int:
