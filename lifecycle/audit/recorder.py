@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 from uuid import UUID
@@ -277,6 +278,14 @@ class RevisionWriter:
             self._n = n
         self.group = revision.group
         self._grouped = True
+
+    def together(self, connection: Any) -> AbstractContextManager[None]:
+        """A block whose records may be on their way until it ends, after the first `write`.
+
+        What the store raises of them may be raised at its end.
+        """
+        together = getattr(self._recorder.beside(connection), "together", None)
+        return nullcontext() if together is None else together(connection)
 
     def over(self, connection: Any) -> None:
         """The transaction of this connection, which was written through, is over."""

@@ -50,6 +50,10 @@ class Writer(Protocol):
         """Record these, through ``connection`` when the record is to commit with the change."""
         ...
 
+    def together(self, connection: Any) -> AbstractContextManager[None]:
+        """A block whose records may be on their way until it ends, after the first `write`."""
+        ...
+
     @property
     def intends(self) -> bool:
         """Whether it stores what is about to be written; else `intend` does nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -69,6 +70,10 @@ class _InTransaction:
     @property
     def group(self) -> UUID | None:
         return self._inner.group
+
+    def together(self, connection: Any) -> AbstractContextManager[None]:
+        """Whatever is written in this block is written at once, or waits for the commit."""
+        return nullcontext()
 
     def withdraw(self) -> None:
         """The transaction decides what has been written."""

@@ -204,8 +204,7 @@ class Statements:
             if watched.scope is not None and watched.scope.in_flush:
                 watched.scope.meanwhile(connection, list(in_full(written)))
             else:
-                for some in portions(written):
-                    watched.transcript.write(connection, some)
+                watched.transcript.write_all(connection, portions(written))
             self._capturing.tell_missed(running, result)
         except BaseException as error:
             self.doomed.doom(connection, called(statement, target_of(statement)), error)

@@ -6,7 +6,8 @@ connections, and nothing outlives what it tells of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,14 @@ class Transcript:
         finally:
             if writer.stored and not was_stored:
                 self._inserted_in = savepoints(connection)
+
+    def write_all(self, connection: Connection, portions: Iterable[Sequence[Told]]) -> None:
+        """The same of much, which the database may take in while it is still being told."""
+        with ExitStack() as stack:
+            for number, written in enumerate(portions):
+                if number == 1 and self._writer is not None and self._writer.stored:
+                    stack.enter_context(self._writer.together(connection))
+                self.write(connection, written)
 
     @property
     def has_recorded(self) -> bool:

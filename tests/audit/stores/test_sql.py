@@ -16,6 +16,7 @@ from sqlalchemy import (
     TextClause,
     create_engine,
     event,
+    func,
     inspect,
     make_url,
     select,
@@ -54,6 +55,85 @@ def test_records_are_written_in_two_statements(store: SqlStore) -> None:
     assert [table and table[0] for table in tables] == ["lifecycle_revision", "lifecycle_change"]
     assert stored.seq is not None
     assert len(store.page(Query())) == 50
+
+
+def test_records_sent_ahead_are_there_for_the_next_statement(store: SqlStore) -> None:
+    """Whatever is executed meanwhile finds them, and so does the end of the block."""
+    change = store.tables.change
+    count = select(func.count()).select_from(change)
+    with store.engine.begin() as connection:
+        stored = store.insert_revision(connection, a_revision())
+        with store.together(connection):
+            for start in (0, 700, 1_400):
+                records = [a_record(stored, n) for n in range(start, start + 700)]
+                store.insert_records(connection, stored, records)
+                if start == 700:
+                    assert connection.scalar(count) == 1_400
+                    with connection.begin_nested():
+                        store.insert_records(connection, stored, [a_record(stored, 9_999)])
+        with store.together(connection), store.together(connection):
+            store.insert_records(connection, stored, [a_record(stored, n) for n in range(-9, 0)])
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        cursor = driver.cursor()  # past SQLAlchemy, which is not told of it
+        cursor.execute(f"SELECT count(*) FROM {change.name}")
+        assert cursor.fetchone()[0] == 2_110
+        cursor.close()
+    assert [record.n for record in store.page(Query(), newest_first=False, limit=3_000)] == [
+        *range(-9, 2_100),
+        9_999,
+    ]
+
+
+def test_records_sent_together_reach_the_database_by_one_copy(postgresql_engine: Engine) -> None:
+    """Nobody waits for it in between."""
+    store = SqlStore(postgresql_engine)
+    store.create_tables()
+    with store.engine.begin() as connection, statements(store.engine) as seen:
+        stored = store.insert_revision(connection, a_revision())
+        with store.together(connection):
+            for start in (0, 10, 20):
+                records = [a_record(stored, n) for n in range(start, start + 10)]
+                store.insert_records(connection, stored, records)
+    assert [statement.split()[0] for statement in seen] == ["INSERT", "COPY"]
+
+
+@pytest.mark.parametrize("by", ["statement", "end"])
+def test_what_a_database_says_of_records_sent_ahead_is_raised(store: SqlStore, by: str) -> None:
+    """As an error of SQLAlchemy, and the transaction can be rolled back and used again."""
+
+    def send(connection: Connection, numbers: range) -> None:
+        stored = store.insert_revision(connection, a_revision())
+        with store.together(connection):
+            for _ in range(2):
+                records = [a_record(stored, n) for n in numbers]
+                store.insert_records(connection, stored, records)
+            if by == "statement":
+                connection.execute(select(1))
+
+    with store.engine.connect() as connection:
+        with pytest.raises(IntegrityError):
+            send(connection, range(20))
+        connection.rollback()
+        assert connection.scalar(select(1)) == 1
+        connection.commit()
+    assert not store.page(Query())
+
+
+def test_an_error_in_between_leaves_what_was_sent_ahead(store: SqlStore) -> None:
+    """It is the one that is raised, and the connection stays in its transaction."""
+
+    def send_and_fail(connection: Connection) -> None:
+        stored = store.insert_revision(connection, a_revision())
+        with store.together(connection):
+            store.insert_records(connection, stored, [a_record(stored, n) for n in range(20)])
+            raise ZeroDivisionError
+
+    with store.engine.begin() as connection:
+        with pytest.raises(ZeroDivisionError):
+            send_and_fail(connection)
+        assert connection.scalar(select(1)) == 1
+    assert len(store.page(Query())) == 20
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 19, 20, 21, 40, 45])

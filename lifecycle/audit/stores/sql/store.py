@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ from lifecycle.audit.stores.sql.rows import (
 from lifecycle.audit.stores.sql.statements import Statements
 from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.audit.stores.sql.upgrading import complete, lacking
-from lifecycle.audit.stores.sql.writing import insert_columns
+from lifecycle.audit.stores.sql.writing import insert_columns, sent_ahead
 from lifecycle.audit.tracing import pages
 from lifecycle.errors import ConfigurationError, StoreError, StoreUnreachable, TablesMissing
 
@@ -176,6 +176,14 @@ class SqlStore:
         columns = change_columns(revision.seq, records)
         with self._naming_missing_tables():
             insert_columns(connection, self.tables.change, columns)
+
+    def together(self, connection: Connection) -> AbstractContextManager[None]:
+        """A block in which the database may still be at work on records that were inserted.
+
+        It has them when another statement is executed, or the block ends; both raise what
+        `insert_records` would have.
+        """
+        return sent_ahead(connection)
 
     def append(self, revision: Revision, records: Sequence[Record]) -> Revision:
         return self.confirm(revision, records, ())

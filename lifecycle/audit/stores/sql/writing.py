@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, event, insert
 
 from lifecycle.audit.stores.sql.tables import ExactText
 from lifecycle.audit.stores.texts import escaped
+from lifecycle.spooling import chunks
 from lifecycle.written import OF_THE_LOG
 
-__all__ = ["insert_columns"]
+__all__ = ["insert_columns", "sent_ahead"]
 
 _COPIED: Final = 8
 """From this many rows on PostgreSQL takes them faster by COPY."""
@@ -43,7 +46,7 @@ def insert_columns(connection: Connection, table: Table, values: Sequence[_Value
     preparer = dialect.identifier_preparer
     target, names = preparer.format_table(table), [*map(preparer.format_column, table.columns)]
     into = f"{target} ({', '.join(names)})"
-    if len(columns[0]) >= _COPIED and dialect.driver == "psycopg" and not dialect.is_async:
+    if len(columns[0]) >= _COPIED and _copies(connection):
         _copy(connection, f"COPY {into} FROM STDIN", columns)
         return
     if len(columns[0]) >= _TOGETHER and dialect.name == "sqlite":
@@ -115,22 +118,93 @@ def _together(names: list[str], columns: list[_Values]) -> tuple[str, list[_Row]
     ), given
 
 
-def _copy(connection: Connection, statement: str, columns: Iterable[_Values]) -> None:
-    text = _copied(columns)
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor:
+@contextmanager
+def sent_ahead(connection: Connection) -> Iterator[None]:
+    """In this block nobody waits for PostgreSQL to have what it is sent by COPY.
+
+    It works on rows while the next are made, until another statement is executed, or the block
+    ends. Then it may raise what `insert_columns` raises.
+    """
+    if not _copies(connection) or connection in _under_way:
+        yield
+        return
+    copying = _under_way[connection] = _Copying(connection)
+
+    def end(*_: object) -> None:
+        copying.end()
+
+    event.listen(connection, "before_cursor_execute", end)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", end)
+        del _under_way[connection]
+        copying.end()
+
+
+def _copies(connection: Connection) -> bool:
+    return connection.dialect.driver == "psycopg" and not connection.dialect.is_async
+
+
+class _Copying:
+    """COPY on a connection, which can do nothing else until it is ended."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Final = connection
+        self._blocks: Final = ExitStack()
+        self._copy: Any = None
+        self._cursor: Any = None
+        self._statement = ""
+
+    def send(self, statement: str, columns: Iterable[_Values]) -> None:
+        """Send rows, some while others are still being made into text."""
+        lines = map("\t".join, zip(*map(_column_copied, columns), strict=True))
+        with self._raising():
+            if self._copy is None:
+                self._begin(statement)
+            for some in chunks(lines):
+                self._copy.write("\n".join([*some, ""]))  # a line each, tabs in between
+
+    def end(self) -> None:
+        """Wait until the rows are there, if there are any."""
+        if self._copy is not None:
+            with self._raising():
+                self._copy = None
+                self._blocks.close()
+
+    def _begin(self, statement: str) -> None:
+        driver: Any = self._connection.connection.driver_connection
+        self._statement = statement
+        self._cursor = self._blocks.enter_context(driver.cursor())
+        self._copy = self._blocks.enter_context(self._cursor.copy(statement))
+
+    @contextmanager
+    def _raising(self) -> Iterator[None]:
         try:
-            with cursor.copy(statement) as copy:
-                copy.write(text)
-        except connection.dialect.loaded_dbapi.Error as error:
-            # As for any statement: it is wrapped, and a lost connection is not used again.
-            connection._handle_dbapi_exception(error, statement, None, cursor, None)
+            yield
+        except BaseException as error:
+            self._copy = None
+            self._blocks.__exit__(type(error), error, error.__traceback__)
+            if isinstance(error, self._connection.dialect.loaded_dbapi.Error):
+                # As for any statement: it is wrapped, and a lost connection is not used again.
+                self._connection._handle_dbapi_exception(
+                    error, self._statement, None, self._cursor, None
+                )
+            raise
 
 
-def _copied(columns: Iterable[_Values]) -> str:
-    """Rows of numbers and texts as PostgreSQL's COPY has them: a line each, tabs in between."""
-    lines = map("\t".join, zip(*map(_column_copied, columns), strict=True))
-    return "\n".join([*lines, ""])
+_under_way: Final[WeakKeyDictionary[Connection, _Copying]] = WeakKeyDictionary()
+"""The connections for which rows are sent ahead."""
+
+
+def _copy(connection: Connection, statement: str, columns: Iterable[_Values]) -> None:
+    under_way = _under_way.get(connection)
+    if under_way is not None:
+        under_way.send(statement, columns)
+        return
+    copying = _Copying(connection)
+    copying.send(statement, columns)
+    copying.end()
 
 
 def _column_copied(values: _Values) -> Iterable[str]:
