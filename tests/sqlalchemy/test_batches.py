@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import pickle
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -29,8 +30,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from lifecycle import Lifecycle, audited, spooling
 from lifecycle.audit.stores.sql.tables import audit_tables
-from lifecycle.mappers.sqlalchemy import images, inserts, tables
+from lifecycle.mappers.sqlalchemy import images, inserts, rewrites, tables
+from lifecycle.mappers.sqlalchemy.rows import Rows as Columns
 from lifecycle.written import Batch
+from tests.statements import statements
 
 Start = Callable[[], sessionmaker[Session]]
 Rows = list[dict[str, Any]]
@@ -91,9 +94,11 @@ def models(base: type[DeclarativeBase]) -> Any:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows are many."""
+    """A few rows are many: portions of three, two of which are asked for at a time."""
     monkeypatch.setattr(images, "PORTION", 3)
-    monkeypatch.setattr(inserts, "PORTION", 3)
+    monkeypatch.setattr(rewrites, "PORTION", 3)
+    monkeypatch.setattr(rewrites, "TOGETHER", 6)
+    monkeypatch.setattr(inserts, "TOGETHER", 3)
     monkeypatch.setattr(spooling, "_IN_MEMORY", 4)
 
 
@@ -119,11 +124,8 @@ class Looking:
 
 
 @pytest.fixture
-def looking(monkeypatch: pytest.MonkeyPatch) -> Looking:
+def looking(small_portions: None, monkeypatch: pytest.MonkeyPatch) -> Looking:
     """A few rows are many here: enough for several portions, and for a file."""
-    monkeypatch.setattr(images, "PORTION", 3)
-    monkeypatch.setattr(inserts, "PORTION", 3)
-    monkeypatch.setattr(spooling, "_IN_MEMORY", 4)
     return Looking(monkeypatch)
 
 
@@ -259,6 +261,43 @@ def test_columns_tell_what_a_look_at_each_row_tells(
         for model in (models.Barrel, models.Parcel, models.Voucher, models.Depot):
             session.execute(delete(model.__table__))
     assert found[0] == found[1]
+
+
+FOUND = {
+    "every row": (range(1, 14), 3),
+    "rows that follow each other, and then some that do not": ([1, 2, 3, 4, 6, 8], 1),
+    "every other row": (range(1, 14, 2), 2),
+    "rows far from each other": ([1, 50, 60, 61, 62, 70, 99], 2),
+}
+
+
+@pytest.mark.parametrize("found", FOUND)
+@pytest.mark.usefixtures("small_portions")
+def test_rows_of_several_portions_are_asked_for_together(
+    found: str, models: Any, factory: sessionmaker[Session], lifecycle: Lifecycle, engine: Engine
+) -> None:
+    """However they lie among others, each is told once, as it was and as it is."""
+    numbers, queries = FOUND[found]
+    with factory() as session:
+        with lifecycle.suppressed():
+            rows = [{"id": n, "kind": "parcel", "count": int(n in numbers)} for n in range(1, 100)]
+            session.execute(insert(models.Parcel.__table__), rows)
+        with statements(engine) as seen:
+            session.execute(
+                update(models.Parcel).where(models.Parcel.count == 1).values(count=7),
+                execution_options={"synchronize_session": False},
+            )
+        told = [(record.key, record.changes) for record in logged(session)]
+    assert told == [(str(n), '{"count":[1,7],"touched":[null,7]}') for n in numbers]
+    assert sum(one.startswith("SELECT") for one in seen) == 1 + queries
+
+
+def test_rows_come_back_from_a_file_as_they_were() -> None:
+    """Decimals, which are kept as texts there, to the last digit."""
+    decimals = tuple(map(Decimal, ("1.50", "-0", "1E+7", "0.000", "NaN", "-Infinity")))
+    columns = {"a": decimals, "b": (*decimals[1:], None), "c": tuple("a\nbcd\n")}
+    found = pickle.loads(pickle.dumps(Columns(columns))).columns
+    assert repr(found) == repr(columns)
 
 
 def logged(session: Session) -> list[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, select
 
@@ -15,15 +17,24 @@ from lifecycle.spooling import CHUNK, chunks
 
 __all__ = [
     "PORTION",
+    "TOGETHER",
     "Found",
+    "found",
+    "found_in_portions",
     "portions_of",
     "row_by_identity",
     "rows_by_identity",
     "rows_of",
 ]
 
-PORTION: Final = 4 * CHUNK
-"""How many rows of a statement are read, compared and recorded at a time."""
+PORTION: Final = CHUNK
+"""How many rows of a statement are compared and recorded at a time.
+
+They are so few that Python looks for no garbage while it works on them.
+"""
+
+TOGETHER: Final = 8 * CHUNK
+"""How many rows are asked for at a time once a statement has run."""
 
 
 def portions_of(connection: Connection, query: Select[Any]) -> Iterator[Rows]:
@@ -38,20 +49,28 @@ def portions_of(connection: Connection, query: Select[Any]) -> Iterator[Rows]:
 
 
 def _portions(result: Any) -> Iterator[Rows]:
-    """The rows of a result, with values as the types of their columns give them.
+    """The rows of a result, some at a time."""
+    while (rows := _next(result, PORTION)) is not None:
+        yield rows
+
+
+def _next(result: Any, count: int) -> Rows | None:
+    """The next rows of a result, with values as the types of their columns give them.
 
     Past SQLAlchemy's own rows: an object for each is much of what it takes to read them.
     """
+    some = result._fetchmany_impl(count)
+    if not some:
+        return None
     keys = tuple(result.keys())
     processors = result._metadata._effective_processors or (None,) * len(keys)
-    while some := result._fetchmany_impl(PORTION):
-        columns = zip(keys, zip(*some, strict=True), processors, strict=True)
-        yield Rows(
-            {
-                key: values if process is None else tuple(map(process, values))
-                for key, values, process in columns
-            }
-        )
+    columns = zip(keys, zip(*some, strict=True), processors, strict=True)
+    return Rows(
+        {
+            key: values if process is None else tuple(map(process, values))
+            for key, values, process in columns
+        }
+    )
 
 
 def rows_of(connection: Connection, query: Select[Any]) -> Iterator[RowValues]:
@@ -59,58 +78,131 @@ def rows_of(connection: Connection, query: Select[Any]) -> Iterator[RowValues]:
     return chain.from_iterable(portions_of(connection, query))
 
 
-class Found:
-    """The rows that have some identities, with all columns or some.
+Identities: TypeAlias = Sequence[Sequence[Any]]
+"""Identities in columns."""
 
-    ``wanted`` are the identities in columns. The rows are by the identities that they have, which
-    need not be equal to what they were asked for by: a database makes 5 of "5", and pads or rounds
-    what it is given.
+
+class Found:
+    """The rows that have some identities.
+
+    They are by the identities that they have, which need not be equal to what they were asked for
+    by: a database makes 5 of "5", and pads or rounds what it is given.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        table: ReadTable,
-        wanted: Sequence[Sequence[Any]],
-        columns: Sequence[Column[Any]] = (),
-    ) -> None:
-        columns = columns or table.columns
-        query = select(*columns)
-        span = _span(wanted)
-        found = [
-            rows
-            for criterion in _holding(table, wanted, span)
-            for rows in _portions(connection.execute(query.where(criterion)))
-        ]
-        self._rows: Final = found[0] if len(found) == 1 else _together(found, columns)
+    def __init__(self, rows: _Placed, wanted: Identities, *, others: bool) -> None:
+        self._rows: Final = rows
         self._wanted: Final = wanted
-        self._found: Final = self._rows.of(column.key for column in table.identity)
-        self._others: Final = span is not None
+        self._others: Final = others
         """Whether there may be rows that were not asked for."""
 
     def in_order(self) -> Rows | None:
         """The rows in the order of their identities; ``None`` unless they are just those."""
-        if self._found == [*map(tuple, self._wanted)]:  # as a rule
-            return self._rows
-        places = {identity: at for at, identity in enumerate(zip(*self._found, strict=True))}
+        if self._rows.are(self._wanted):  # as a rule
+            return self._rows.rows
+        places = self._rows.places
         wanted = list(zip(*self._wanted, strict=True))
         if not self._others and len(places) != len(set(wanted)):
             return None
         try:
-            return self._rows.picked([places[one] for one in wanted])
+            return self._rows.rows.picked([places[one] for one in wanted])
         except KeyError:
             return None
 
     def by_identity(self) -> dict[Identity, RowValues]:
         """Those that are there."""
-        rows = dict(zip(zip(*self._found, strict=True), self._rows, strict=True))
+        places = self._rows.places
         if not self._others:
-            return rows
-        them = set(zip(*self._wanted, strict=True))
-        return {identity: row for identity, row in rows.items() if identity in them}
+            return dict(zip(places, self._rows.rows.picked([*places.values()]), strict=True))
+        them = [one for one in dict.fromkeys(zip(*self._wanted, strict=True)) if one in places]
+        return dict(zip(them, self._rows.rows.picked([places[one] for one in them]), strict=True))
+
+
+class _Placed:
+    """Rows, and where each is among them by its identity."""
+
+    def __init__(self, rows: Rows, table: ReadTable) -> None:
+        self.rows: Final = rows
+        self._identities: Final = rows.of(column.key for column in table.identity)
+
+    def are(self, wanted: Identities) -> bool:
+        """Whether these are the identities of the rows, in order."""
+        return self._identities == [*map(tuple, wanted)]
+
+    @cached_property
+    def places(self) -> dict[Identity, int]:
+        return {identity: at for at, identity in enumerate(zip(*self._identities, strict=True))}
+
+
+def found(
+    connection: Connection,
+    table: ReadTable,
+    wanted: Identities,
+    columns: Sequence[Column[Any]] = (),
+) -> Found:
+    """The rows that have some identities, with all columns or some."""
+    columns = columns or table.columns
+    coming, span = _asked(connection, table, wanted, columns)
+    rows = _together([rows for result in coming for rows in _portions(result)], columns)
+    return Found(_Placed(rows, table), wanted, others=span)
+
+
+def found_in_portions(
+    connection: Connection,
+    table: ReadTable,
+    wanted: Sequence[Identities],
+    columns: Sequence[Column[Any]],
+) -> Iterator[Found]:
+    """The same of some portions, which are asked for together.
+
+    While rows come in the order of their identities, as they do as a rule, those of a portion are
+    not taken from the driver before it is their turn.
+    """
+    every = [(*chain.from_iterable(some),) for some in zip(*wanted, strict=True)]
+    results, _ = _asked(connection, table, every, columns)
+    waiting = deque(wanted)
+    try:
+        while waiting:
+            taken = _taken(results, len(waiting[0][0]))
+            placed = _Placed(_together(taken, columns), table)
+            if not placed.are(waiting[0]):
+                break
+            yield Found(placed, waiting.popleft(), others=False)
+        else:
+            return
+        rest = (rows for result in results for rows in _portions(result))
+        placed = _Placed(_together([*taken, *rest], columns), table)
+    finally:
+        for result in results:
+            result.close()
+    for some in waiting:
+        yield Found(placed, some, others=True)
+
+
+def _asked(
+    connection: Connection,
+    table: ReadTable,
+    wanted: Identities,
+    columns: Sequence[Column[Any]],
+) -> tuple[list[Any], bool]:
+    """Results with the rows, each row in one, and whether there may be others in them."""
+    query, span = select(*columns), _span(wanted)
+    criteria = _holding(table, wanted, span)
+    return [connection.execute(query.where(one)) for one in criteria], span is not None
+
+
+def _taken(results: Sequence[Any], count: int) -> list[Rows]:
+    """The next rows of some results, as many as there are of so many."""
+    found: list[Rows] = []
+    for result in results:
+        while count and (rows := _next(result, count)) is not None:
+            found.append(rows)
+            count -= len(rows)
+    return found
 
 
 def _together(some: Sequence[Rows], columns: Sequence[Column[Any]]) -> Rows:
+    if len(some) == 1:
+        return some[0]
     keys = [column.key for column in columns]
     return Rows({key: (*chain.from_iterable(one.columns[key] for one in some),) for key in keys})
 
@@ -122,7 +214,7 @@ def rows_by_identity(
     columns: Sequence[Column[Any]] = (),
 ) -> dict[Identity, RowValues]:
     """The rows that have one of a chunk of identities, with all columns or some, as `Found`."""
-    return Found(connection, table, [*zip(*identities, strict=True)], columns).by_identity()
+    return found(connection, table, [*zip(*identities, strict=True)], columns).by_identity()
 
 
 def row_by_identity(
@@ -132,8 +224,8 @@ def row_by_identity(
     columns: Sequence[Column[Any]] = (),
 ) -> RowValues | None:
     """The row that the database has for an identity, whatever it has made of that."""
-    found = rows_by_identity(connection, table, [identity], columns)
-    return next(iter(found.values()), None) if len(found) == 1 else None
+    rows = rows_by_identity(connection, table, [identity], columns)
+    return next(iter(rows.values()), None) if len(rows) == 1 else None
 
 
 def _span(wanted: Sequence[Sequence[Any]]) -> tuple[int, int] | None:

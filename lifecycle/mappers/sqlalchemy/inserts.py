@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 
 from lifecycle.mappers.sqlalchemy.criteria import is_one_of
-from lifecycle.mappers.sqlalchemy.images import PORTION, Found, rows_by_identity, rows_of
+from lifecycle.mappers.sqlalchemy.images import TOGETHER, found, rows_by_identity, rows_of
 from lifecycle.mappers.sqlalchemy.rows import Identity, Images, Pair, RowValues
 from lifecycle.mappers.sqlalchemy.tables import ReadTable
 from lifecycle.spooling import chunks
@@ -83,14 +83,14 @@ class Insertion:
     def portions(self, result: CursorResult[Any]) -> Iterator[Iterable[Pair]]:
         """The new rows, once the statement has run, in portions."""
         told = 0
-        for some in chunks(dict.fromkeys(self._identities(result)), PORTION):
-            found = Found(self._connection, self._recorded, [*zip(*some, strict=True)])
-            after = found.in_order()
+        for some in chunks(dict.fromkeys(self._identities(result)), TOGETHER):
+            them = found(self._connection, self._recorded, [*zip(*some, strict=True)])
+            after = them.in_order()
             if after is not None:
                 told += len(after)
                 yield Images(None, after)
             else:
-                now = found.by_identity()
+                now = them.by_identity()
                 told += len(now)
                 every = dict.fromkeys((*some, *now))
                 yield [(None, now[identity]) for identity in every if identity in now]

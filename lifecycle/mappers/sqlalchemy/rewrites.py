@@ -26,7 +26,14 @@ from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
 from lifecycle.mappers.sqlalchemy.criteria import is_one_of
 from lifecycle.mappers.sqlalchemy.dml import finds_by_chance, target_of
-from lifecycle.mappers.sqlalchemy.images import Found, portions_of, row_by_identity
+from lifecycle.mappers.sqlalchemy.images import (
+    PORTION,
+    TOGETHER,
+    Found,
+    found_in_portions,
+    portions_of,
+    row_by_identity,
+)
 from lifecycle.mappers.sqlalchemy.rows import Identity, Images, Pair, Rows, RowValues
 from lifecycle.mappers.sqlalchemy.tables import ReadTable
 from lifecycle.spooling import Portions, chunks
@@ -83,17 +90,18 @@ class Rewrite:
             and result.rowcount == self._before.count
             and not self._by_chance
         )
-        for before in self._before:
-            if all_gone:
-                yield Images(before, None)
-                continue
-            wanted = self._identities_after(before)
-            found = Found(self._connection, self._recorded, wanted, self.columns)
-            after = None if self._by_chance else found.in_order()
-            if after is not None:
-                yield Images(before, after)
-            else:
-                yield self._pairs(before, list(zip(*wanted, strict=True)), found)
+        if all_gone:
+            yield from (Images(before, None) for before in self._before)
+            return
+        for some in chunks(self._before, TOGETHER // PORTION):
+            wanted = [self._identities_after(before) for before in some]
+            found = found_in_portions(self._connection, self._recorded, wanted, self.columns)
+            for before, identities, one in zip(some, wanted, found, strict=True):
+                after = None if self._by_chance else one.in_order()
+                if after is not None:
+                    yield Images(before, after)
+                else:
+                    yield self._pairs(before, list(zip(*identities, strict=True)), one)
 
     def _pairs(self, before: Rows, identities: list[Identity], found: Found) -> Iterator[Pair]:
         now = found.by_identity()

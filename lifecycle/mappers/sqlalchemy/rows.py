@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import repeat
 from typing import Any, Final, TypeAlias
 
@@ -35,6 +36,9 @@ class Rows:
         for row in zip(*self.columns.values(), strict=True):
             yield dict(zip(keys, row, strict=True))
 
+    def __reduce__(self) -> tuple[Callable[..., Rows], tuple[Any, ...]]:
+        return _unpacked, ({key: _packed(values) for key, values in self.columns.items()},)
+
     def of(self, keys: Iterable[str]) -> list[tuple[Any, ...]]:
         """Some of the columns."""
         return [self.columns[key] for key in keys]
@@ -44,6 +48,20 @@ class Rows:
         return Rows(
             {key: tuple([values[at] for at in places]) for key, values in self.columns.items()}
         )
+
+
+def _packed(values: tuple[Any, ...]) -> tuple[Any, ...] | str:
+    """A column as it is pickled: Decimals by their texts, which takes a fourth of the time."""
+    return "\n".join(map(str, values)) if set(map(type, values)) == {Decimal} else values
+
+
+def _unpacked(columns: Mapping[str, tuple[Any, ...] | str]) -> Rows:
+    return Rows(
+        {
+            key: tuple(map(Decimal, packed.split("\n"))) if isinstance(packed, str) else packed
+            for key, packed in columns.items()
+        }
+    )
 
 
 class Images:
