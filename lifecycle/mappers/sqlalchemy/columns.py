@@ -6,27 +6,26 @@ column is then looked at as a whole, which is much less work than to look at eac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 from lifecycle.changes import Operation
-from lifecycle.forms import ATOMS
+from lifecycle.forms import ATOMS, Column
+from lifecycle.mappers.sqlalchemy.alike import (
+    KINDS,
+    Alike,
+    Changed,
+    differing,
+    parted,
+    without_unchanged,
+)
 from lifecycle.mappers.sqlalchemy.model import Field, Model
 from lifecycle.mappers.sqlalchemy.old_values import OldValues
-from lifecycle.mappers.sqlalchemy.outcome import Alike, DoneToMany
+from lifecycle.mappers.sqlalchemy.outcome import DoneToMany
 from lifecycle.mappers.sqlalchemy.reading import State, is_expression, is_missing, stored
 
-__all__ = ["Changed", "alike", "done_to_many", "flags"]
-
-_Column: TypeAlias = Sequence[Any]
-
-Changed: TypeAlias = Mapping[str, tuple[_Column, _Column]]
-"""The old and the new values of some objects, by the name of the field."""
-
-MANY_KINDS: Final = 20
-"""With more combinations of changed fields than this, columns are of no use."""
+__all__ = ["done_to_many"]
 
 
 def done_to_many(
@@ -90,14 +89,10 @@ def _changed(model: Model, states: list[State]) -> DoneToMany | None:
         changed = {name: pair for name, pair in found.items() if True in differ[name]}
         if not model.identity_names.isdisjoint(changed):
             return None
-        parts += alike(changed, [differ[name] for name in changed], some)
-        if len(parts) > MANY_KINDS:
+        parts += parted(changed, [differ[name] for name in changed], some)
+        if len(parts) > KINDS:
             return None
-    told = sorted({place for part in parts for place in part.places})
-    if len(told) < len(keys):  # the others were assigned what they had
-        number = {place: number for number, place in enumerate(told)}
-        parts = [one._replace(places=[number[place] for place in one.places]) for one in parts]
-        keys = [keys[place] for place in told]
+    keys, parts = without_unchanged(keys, parts)
     return DoneToMany(model, Operation.UPDATE, keys, parts, by_key[0])
 
 
@@ -105,7 +100,7 @@ def _assigned(model: Model, names: list[str], states: list[State]) -> Changed | 
     """What was assigned to these; ``None`` when memory does not have all of it."""
     values = [one.obj().__dict__ for one in states]  # the session holds them
     committed = [one.committed_state for one in states]
-    changed: dict[str, tuple[_Column, _Column]] = {}
+    changed: dict[str, tuple[Column, Column]] = {}
     for name in names:
         get = itemgetter(name)
         olds, news = list(map(get, committed)), list(map(get, values))
@@ -117,40 +112,11 @@ def _assigned(model: Model, names: list[str], states: list[State]) -> Changed | 
     return changed
 
 
-def _flags(field: Field, olds: _Column, news: _Column) -> list[bool]:
+def _flags(field: Field, olds: Column, news: Column) -> list[bool]:
     if field.compares and ATOMS.issuperset({*map(type, olds), *map(type, news)}):
-        return flags(olds, news)
+        return differing(olds, news)
     pairs = zip(olds, news, strict=True)
     return [old is not new and not field.equal(old, new) for old, new in pairs]
-
-
-def flags(olds: _Column, news: _Column) -> list[bool]:
-    """Of each of some pairs of values, whether they differ by ``==``."""
-    return [old is not new and old != new for old, new in zip(olds, news, strict=True)]
-
-
-def alike(changed: Changed, flags: Sequence[Sequence[bool]], places: Sequence[int]) -> list[Alike]:
-    """The changes of objects at some places, parted by which of their fields did change.
-
-    ``flags`` say for each field of which objects. Objects of which nothing changed are left out.
-    """
-    if flags and all(map(all, flags)):  # as a rule
-        return [Alike(tuple(changed), places, [*changed.values()])]
-    by_mask: dict[tuple[bool, ...], list[int]] = {}
-    for number, mask in enumerate(zip(*flags, strict=True)):
-        by_mask.setdefault(mask, []).append(number)
-    parts = []
-    for mask, numbers in by_mask.items():
-        names = tuple(compress(changed, mask))
-        if names:
-            columns = [_picked(changed[name], numbers) for name in names]
-            parts.append(Alike(names, [places[number] for number in numbers], columns))
-    return parts
-
-
-def _picked(pair: tuple[_Column, _Column], numbers: Sequence[int]) -> tuple[_Column, _Column]:
-    olds, news = pair
-    return [olds[number] for number in numbers], [news[number] for number in numbers]
 
 
 def _by_key(model: Model, states: list[State]) -> tuple[list[str], list[State]]:

@@ -214,7 +214,7 @@ class Flush:
             telling, found = at
             cause = causes.get(one.state) if causes else None
             if isinstance(one, DoneToMany):
-                found.append(telling.told_together(one))
+                found.append(telling.batch(one.operation, one.keys, one.parts))
             elif cause is None:
                 found.append(telling.told(one))
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from lifecycle.changes import Change, ChangeSet, Delta, Operation
 from lifecycle.errors import RecordingError
+from lifecycle.mappers.sqlalchemy.alike import Alike
 from lifecycle.mappers.sqlalchemy.model import Model
 from lifecycle.mappers.sqlalchemy.reading import State, Values, note
 from lifecycle.markers import UNKNOWN
 
 __all__ = [
-    "Alike",
     "Done",
     "DoneToMany",
     "Replaced",
@@ -53,18 +53,6 @@ class Done(Struct, gc=False):
         """The same as a changeset, of values as the object has them."""
         whole = None if self.whole is None else self.model.named(self.whole)
         return changes_of(whole, self.deltas, self.operation)
-
-
-class Alike(NamedTuple):
-    """Those objects of which the same fields were written, a column for each of the ``names``.
-
-    ``places`` are where they are among all. A column of an UPDATE is a pair, the old values and the
-    new.
-    """
-
-    names: tuple[str, ...]
-    places: Sequence[int]
-    columns: Sequence[Any]
 
 
 class DoneToMany(NamedTuple):

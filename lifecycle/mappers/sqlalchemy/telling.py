@@ -11,8 +11,9 @@ from sqlalchemy import Dialect
 from lifecycle.changes import Change, Delta, Operation
 from lifecycle.faults import Faults, attempted_label
 from lifecycle.forms import Column, Form
+from lifecycle.mappers.sqlalchemy.alike import Alike
 from lifecycle.mappers.sqlalchemy.model import Model
-from lifecycle.mappers.sqlalchemy.outcome import Done, DoneToMany, changes_of
+from lifecycle.mappers.sqlalchemy.outcome import Done, changes_of
 from lifecycle.markers import MASKED
 from lifecycle.written import Batch, Part, Plain, Shape, Written
 
@@ -46,13 +47,10 @@ class Telling:
         is_insert = one.operation is Operation.INSERT
         return Plain(self._inserts if is_insert else self._deletes, one.key, whole)
 
-    def told_together(self, many: DoneToMany) -> Batch:
+    def batch(self, operation: Operation, keys: list[str], parts: Iterable[Alike]) -> Batch:
         """What was done to many of them, whose values are all there is to tell."""
-        operation = many.operation
-        parts = [
-            Part(self.shape(operation, one.names), one.places, one.columns) for one in many.parts
-        ]
-        return Batch(self.model.entity, operation, many.keys, parts)
+        told = [Part(self.shape(operation, one.names), one.places, one.columns) for one in parts]
+        return Batch(self.model.entity, operation, keys, told)
 
     def updated(self, key: str, deltas: dict[str, Delta]) -> Plain:
         """An UPDATE of an object, told by its values, that keeps its key."""
