@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -104,12 +104,11 @@ def _together(names: list[str], columns: list[_Values]) -> tuple[str, list[_Row]
         else:
             selected.append("?")
             shared.append(values[0])
-    nothing = (None,) * len(differing)
     count = len(columns[0])
-    rows = [*zip(*differing.values(), strict=True), *[nothing] * (-count % _TOGETHER)]
+    nothing = [None] * (-count % _TOGETHER)
+    rows = zip(*([*values, *nothing] for values in differing.values()), strict=True)
     given = [
-        (*chain.from_iterable(rows[start : start + _TOGETHER]), *shared)
-        for start in range(0, count, _TOGETHER)
+        (*chain.from_iterable(islice(rows, _TOGETHER)), *shared) for _ in range(0, count, _TOGETHER)
     ]
     row = f"({', '.join('?' * len(differing))})"
     return (
