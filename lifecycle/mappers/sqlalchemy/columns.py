@@ -121,10 +121,10 @@ def _flags(field: Field, olds: Column, news: Column) -> list[bool]:
 
 def _by_key(model: Model, states: list[State]) -> tuple[list[str], list[State]]:
     """Objects and their keys, in the order of these."""
-    keys = model.key_texts([*zip(*(one.key[1] for one in states if one.key), strict=True)])
-    by_key = dict(zip(keys, states, strict=True))
-    ordered = sorted(by_key)
-    return ordered, [by_key[key] for key in ordered]
+    identities = [one.key[1] for one in states if one.key]
+    keys = model.key_texts([*zip(*identities, strict=True)])
+    places = sorted(range(len(keys)), key=keys.__getitem__)
+    return [keys[place] for place in places], [states[place] for place in places]
 
 
 def _columns(names: Iterable[str], states: list[State]) -> dict[str, list[Any]]:
