@@ -146,6 +146,24 @@ class Batch(Struct, gc=False):
                 found[place] = Plain(shape, self.keys[place], values)
         return [found[place] for place in range(len(self.keys))]
 
+    def in_portions(self) -> Iterator[Batch]:
+        """The same in smaller ones, where all objects have one shape."""
+        if len(self.parts) > 1 or len(self.keys) <= CHUNK:
+            yield self
+            return
+        ((shape, _, columns),) = self.parts
+        for start in range(0, len(self.keys), CHUNK):
+            some = slice(start, start + CHUNK)
+            few = [
+                (column[0][some], column[1][some])
+                if self.operation is Operation.UPDATE
+                else column[some]
+                for column in columns
+            ]
+            keys = self.keys[some]
+            part = Part(shape, range(len(keys)), few)
+            yield Batch(self.entity, self.operation, keys, [part])
+
 
 Told: TypeAlias = Written | Plain | Batch
 """What a mapper tells the recorder."""
@@ -162,9 +180,15 @@ def in_full(told: Iterable[Told]) -> Iterator[Written]:
 
 
 def portions(told: Iterable[Told]) -> Iterator[list[Told]]:
-    """Lists of some, so that never all of many are held: of one batch, or of single ones."""
+    """Lists of some, so that never all of many are held: of part of a batch, or single ones."""
     for is_batch, some in groupby(told, lambda one: isinstance(one, Batch)):
-        yield from chunks(some, 1 if is_batch else CHUNK)
+        if not is_batch:
+            yield from chunks(some)
+            continue
+        for batch in some:
+            if isinstance(batch, Batch):
+                for one in batch.in_portions():
+                    yield [one]
 
 
 class Heard(Struct, frozen=True):

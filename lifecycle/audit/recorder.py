@@ -19,8 +19,9 @@ from lifecycle.context import current
 from lifecycle.errors import ConfigurationError
 from lifecycle.faults import Faults
 from lifecycle.policy import Policy
+from lifecycle.spooling import CHUNK
 from lifecycle.uuids import uuid7
-from lifecycle.written import Batch, Plain, Shape, Told, Written, in_full
+from lifecycle.written import Batch, Plain, Shape, Told, Written, in_full, portions
 
 __all__ = ["AuditMode", "Beside", "Durability", "Recorder", "RevisionWriter"]
 
@@ -231,7 +232,19 @@ class RevisionWriter:
         records cannot be made, unless that is to be reported in them, and when they cannot commit
         with the change; what the store itself raises is raised as it is.
         """
-        told = list(in_full(written)) if connection is None else _told(written)
+        if connection is None:
+            self._write_mended(list(in_full(written)), None)
+            return
+        large = any(isinstance(one, Batch) and len(one.keys) > CHUNK for one in written)
+        ahead = self._sent_ahead(connection) if large else None
+        if ahead is None:
+            self._write_mended(_told(written), connection)
+            return
+        with ahead:  # the store works on some while the texts of others are made
+            for some in portions(written):
+                self._write_mended(_told(some), connection)
+
+    def _write_mended(self, told: Sequence[_Told], connection: Any) -> None:
         try:
             self._write(told, connection)
         except Exception:
@@ -284,8 +297,13 @@ class RevisionWriter:
 
         What the store raises of them may be raised at its end.
         """
+        return self._sent_ahead(connection) or nullcontext()
+
+    def _sent_ahead(self, connection: Any) -> AbstractContextManager[None] | None:
+        """Such a block of the store's, if it can do more than to write at once."""
         together = getattr(self._recorder.beside(connection), "together", None)
-        return nullcontext() if together is None else together(connection)
+        found: AbstractContextManager[None] | None = together and together(connection)
+        return found
 
     def over(self, connection: Any) -> None:
         """The transaction of this connection, which was written through, is over."""

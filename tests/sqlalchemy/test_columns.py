@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import JSON, ForeignKey, Numeric, String, TypeDecorator, delete, func, select
+from sqlalchemy import (
+    JSON,
+    Engine,
+    ForeignKey,
+    Numeric,
+    String,
+    TypeDecorator,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.orm import sessionmaker as Sessions
@@ -21,6 +31,7 @@ from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.mappers.sqlalchemy import outcomes
 from lifecycle.mappers.sqlalchemy.outcome import DoneToMany
 from tests.sqlalchemy.conftest import Start
+from tests.statements import statements
 
 FEW = 4
 """So many objects of each model are there before; a flush of them is one of many."""
@@ -334,3 +345,23 @@ def test_what_is_new_comes_before_what_changed_and_that_before_what_went(
         *(("update", str(n)) for n in range(1, FEW + 1)),
         *(("delete", key) for key in ("a,2", "a,4", "b,1", "b,3")),
     ]
+
+
+def test_many_objects_are_recorded_in_two_statements(
+    models: Any, factory: Sessions[Session], lifecycle: Lifecycle, engine: Engine
+) -> None:
+    """Also where the database works on some of the records while others are made."""
+    count = 1_203
+    with factory() as session, statements(engine) as seen:
+        session.add_all(models.Shelf(id=n, name=f"s{n}") for n in range(count))
+        session.commit()
+    assert len([one for one in seen if "lifecycle_" in one]) == 2
+    with factory() as session, statements(engine) as seen:
+        for shelf in session.scalars(select(models.Shelf)):
+            shelf.name += "!"
+        session.commit()
+    assert len([one for one in seen if "lifecycle_" in one]) == 2
+    records = [*lifecycle.history.find(newest_first=False)]
+    assert [record.n for record in records] == 2 * [*range(count)]
+    news = {int(record.key): record.changes["name"].new for record in records[count:]}
+    assert news == {n: f"s{n}!" for n in range(count)}

@@ -177,11 +177,11 @@ class SqlStore:
         with self._naming_missing_tables():
             insert_columns(connection, self.tables.change, columns)
 
-    def together(self, connection: Connection) -> AbstractContextManager[None]:
+    def together(self, connection: Connection) -> AbstractContextManager[None] | None:
         """A block in which the database may still be at work on records that were inserted.
 
         It has them when another statement is executed, or the block ends; both raise what
-        `insert_records` would have.
+        `insert_records` would have. ``None`` where they are always there at once.
         """
         return sent_ahead(connection)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -117,14 +117,18 @@ def _together(names: list[str], columns: list[_Values]) -> tuple[str, list[_Row]
     ), given
 
 
-@contextmanager
-def sent_ahead(connection: Connection) -> Iterator[None]:
-    """In this block nobody waits for PostgreSQL to have what it is sent by COPY.
+def sent_ahead(connection: Connection) -> AbstractContextManager[None] | None:
+    """A block in which nobody waits for PostgreSQL to have what it is sent by COPY.
 
     It works on rows while the next are made, until another statement is executed, or the block
-    ends. Then it may raise what `insert_columns` raises.
+    ends. Then it may raise what `insert_columns` raises. ``None`` where nothing goes by COPY.
     """
-    if not _copies(connection) or connection in _under_way:
+    return _sent_ahead(connection) if _copies(connection) else None
+
+
+@contextmanager
+def _sent_ahead(connection: Connection) -> Iterator[None]:
+    if connection in _under_way:
         yield
         return
     copying = _under_way[connection] = _Copying(connection)
