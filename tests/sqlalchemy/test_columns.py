@@ -30,6 +30,7 @@ from lifecycle import Lifecycle, audited, post_commit, post_flush, post_update
 from lifecycle.audit.stores.sql.tables import audit_tables
 from lifecycle.mappers.sqlalchemy import outcomes
 from lifecycle.mappers.sqlalchemy.outcome import DoneToMany
+from tests.replaying import replayed, state_of
 from tests.sqlalchemy.conftest import Start
 from tests.statements import statements
 
@@ -63,6 +64,7 @@ def models(base: type[DeclarativeBase]) -> Any:
         __tablename__ = "column_shelves"
         id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
         name: Mapped[str | None] = mapped_column(String(20))
+        place: Mapped[str | None] = mapped_column(String(20))
 
     @audited(mask={"secret"})
     class Volume(base):
@@ -298,6 +300,30 @@ def test_what_is_alike_is_told_in_columns(
         session.flush()
         assert looking.told_in_columns == FEW + FEW - 1 + FEW
         assert len(logged(session)) == looking.told_in_columns
+
+
+def test_several_objects_of_one_row_are_all_told_of(
+    models: Any, factory: Sessions[Session], lifecycle: Lifecycle, looking: Looking
+) -> None:
+    """Tokens of their identities tell them apart, as those who route statements use them."""
+    Shelf = models.Shelf
+    with factory.begin() as session:
+        session.add_all(objects(models, "Shelf"))
+    with factory.begin() as session:
+        by_token = [
+            session.scalars(select(Shelf), execution_options={"identity_token": token}).all()
+            for token in ("x", "y")
+        ]
+        for one in by_token[0]:
+            one.name = "m"
+        for one in by_token[1]:
+            one.place = "p"
+        looking.told_in_columns = 0
+        session.flush()
+        assert looking.told_in_columns == 2 * FEW
+    with factory() as session:
+        after = state_of(session, [Shelf])
+    assert replayed({}, lifecycle.history.find(newest_first=False)) == after
 
 
 @pytest.mark.parametrize("moment", [post_update, post_flush, post_commit])
