@@ -201,11 +201,10 @@ class Outcomes:
             if _has_mark(model, removed):
                 return None  # it was removed already
             return Done(model, state, Operation.DELETE, {}, (), stored_key, None, removed)
-        key = stored_key
-        if not model.identity_names.isdisjoint(state.committed_state):
-            # Of one that is expired nothing is in memory, nor was its key changed.
-            key = model.key(state) or stored_key
         deltas = updated(model, state, fetched)
+        key = stored_key
+        if not model.identity_names.isdisjoint(deltas):  # else it was assigned what it had
+            key = model.key(state) or stored_key
         unread: tuple[str, ...] = ()
         if (model.volatile or self._old.any_noted) and self._may_be_updated(
             state, kind.only_listed
