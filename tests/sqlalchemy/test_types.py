@@ -27,7 +27,7 @@ from sqlalchemy_utils import (
     UUIDType,
 )
 
-from lifecycle import Change, Lifecycle
+from lifecycle import Change, Lifecycle, audited
 from lifecycle.audit.likeness import alike
 
 
@@ -181,6 +181,69 @@ def test_values_of_every_type_are_recorded_as_they_are(
             assert alike(there, record.changes.old(path)), (name, path)
         states[record.key] = record.changes.applied_to(state)
     assert lifecycle.coverage().unrecorded == ()
+
+
+class Passed(sa.TypeDecorator[float]):
+    """Stores what it is given."""
+
+    impl = sa.Float
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Any) -> float | None:
+        return value
+
+
+@pytest.mark.parametrize("label", [None, "id"])
+@pytest.mark.parametrize("many", [1, 4])
+def test_what_is_no_number_is_null_where_the_database_has_it_as_null(
+    label: str | None,
+    many: int,
+    base: Any,
+    start: Callable[[], sessionmaker[Session]],
+    lifecycle: Lifecycle,
+    engine: Engine,
+) -> None:
+    """SQLite has, also as an old value; PostgreSQL keeps it, and MariaDB does not take it."""
+
+    @audited(label=label)
+    class Measured(base):
+        __tablename__ = "measured"
+        id: sa.orm.Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+        weight: sa.orm.Mapped[float | None]
+        price: sa.orm.Mapped[Decimal | None] = mapped_column(sa.Numeric(10, 2))
+        passed: sa.orm.Mapped[float | None] = mapped_column(Passed)
+
+    if engine.dialect.name == "mysql":
+        nothing: dict[str, Any] = {"weight": None, "price": None, "passed": None}
+    else:
+        nan = float("nan")
+        nothing = {"weight": nan, "price": Decimal("NaN"), "passed": nan}
+
+    def change(session: Session, rows: list[Any], values: dict[str, Any]) -> None:
+        for row in rows:
+            for name, value in values.items():
+                setattr(row, name, value)
+        session.flush()
+
+    numbers = {"weight": 1.5, "price": Decimal("2.50"), "passed": 0.5}
+    with start().begin() as session:
+        rows = [Measured(id=n, **nothing) for n in range(many)]
+        session.add_all(rows)
+        session.flush()
+        change(session, rows, numbers)
+        change(session, rows, nothing)
+        session.execute(insert(Measured), [{"id": n + 10, **nothing} for n in range(many)])
+        session.execute(update(Measured).values(numbers))
+        session.execute(update(Measured).values(nothing))
+        session.delete(rows.pop())
+        session.add(Measured(id=20, **numbers))
+    verdict = lifecycle.evidence.compare()
+    assert not verdict.differences
+    states: dict[str, dict[str, Any]] = {}
+    for record in lifecycle.history.find(newest_first=False):
+        state = states.get(record.key, {})
+        assert not record.changes.conflicts_with(state)
+        states[record.key] = record.changes.applied_to(state)
 
 
 def test_null_as_json_has_it_is_null(

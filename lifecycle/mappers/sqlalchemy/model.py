@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import eq, itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Column, Dialect, LargeBinary, TypeDecorator
+from sqlalchemy import Column, Dialect, Float, LargeBinary, Numeric, TypeDecorator
 from sqlalchemy.orm import MANYTOONE, InstanceState, Mapper, RelationshipProperty
 from sqlalchemy.orm import class_mapper as _class_mapper
 from sqlalchemy.orm.exc import UnmappedClassError, UnmappedColumnError
@@ -90,6 +90,10 @@ class Model:
             name for name in self.fields if not _is_fixed(mapper.attrs[name].columns[0])
         )
         """The fields whose values have to be asked how they go to the log."""
+        self.numbers: Final = frozenset(
+            name for name in self.fields if _is_number(mapper.attrs[name].columns[0].type)
+        )
+        """The fields that may be NaN."""
         self.values_of: Final = _getter(tuple(self.fields))
         """The values of all fields out of an object's attributes; raises ``KeyError``."""
         self.identity: Final = tuple(
@@ -311,6 +315,13 @@ def _is_fixed(column: Any) -> bool:
         return type_.python_type in ATOMS
     except NotImplementedError:
         return False
+
+
+def _is_number(type_: TypeEngine[Any]) -> bool:
+    """Whether a column's type is one of numbers other than integers, or stands on one."""
+    while isinstance(type_, TypeDecorator):
+        type_ = type_.impl_instance
+    return isinstance(type_, Float | Numeric)
 
 
 def _is_volatile(mapper: Mapper[Any], name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import eq
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Dialect
@@ -30,6 +31,9 @@ class Telling:
         self.model: Final = model
         self._dialect: Final = dialect
         self._faults: Final = faults
+        is_sqlite = dialect.name == "sqlite"
+        self._numbers: Final = model.numbers if is_sqlite else frozenset[str]()
+        """The fields in which the database has NULL for what is not a number."""
         self._inserts: Final = _Shape(self, Operation.INSERT, model.form)
         self._deletes: Final = _Shape(self, Operation.DELETE, model.form)
         self._of_inserts: Final[_Shapes] = {}
@@ -72,14 +76,20 @@ class Telling:
 
     def conversions(self, names: Sequence[str]) -> dict[int, Callable[[Column], Column]]:
         """How values with some of these names go to the log, by the place of the name."""
-        model, dialect = self.model, self._dialect
+        model = self.model
         found: dict[int, Callable[[Column], Column]] = {}
         for place, name in enumerate(names):
             if name in model.policy.mask:
                 found[place] = _masked
             elif name in model.told_by_value:
-                found[place] = partial(model.logged_column, name, dialect=dialect)
+                found[place] = partial(self._logged_column, name)
+            elif name in self._numbers:
+                found[place] = _without_nan
         return found
+
+    def _logged_column(self, name: str, values: Column) -> Column:
+        logged = self.model.logged_column(name, values, self._dialect)
+        return _without_nan(logged) if name in self._numbers else logged
 
     def shape(self, operation: Operation, names: tuple[str, ...]) -> Shape:
         """What objects have in common of which an operation wrote these fields."""
@@ -123,8 +133,23 @@ class Telling:
             logged, changed = self._as_far_as_known(whole, deltas, found)
             label = attempted_label(found, model.policy, instance)
             error = self._faults.settle(model.entity, key, found)
+        if self._numbers:
+            logged, changed = self._as_stored(logged, changed)
         changes = changes_of(logged, changed, operation)
         return Written(model.entity, key, changes, model.policy, former_key, label, error)
+
+    def _as_stored(
+        self, whole: dict[str, Any] | None, deltas: dict[str, Delta]
+    ) -> tuple[dict[str, Any] | None, dict[str, Delta]]:
+        """The same without any NaN among the numbers."""
+        state, changed = whole and dict(whole), dict(deltas)
+        for name in self._numbers:
+            if state and name in state:
+                (state[name],) = _without_nan([state[name]])
+            delta = deltas.get(name)
+            if isinstance(delta, Change):
+                changed[name] = Change(*_without_nan([delta.old, delta.new]))
+        return state, changed
 
     def _as_far_as_known(
         self, whole: dict[str, Any] | None, deltas: dict[str, Delta], found: dict[str, str]
@@ -148,6 +173,13 @@ class Telling:
 def _masked(column: Column) -> Column:
     """What the log has in place of values that it is to hide."""
     return [MASKED] * len(column)
+
+
+def _without_nan(numbers: Column) -> Column:
+    """What SQLite has of numbers: NULL in place of NaN, the one that is not equal to itself."""
+    if all(map(eq, numbers, numbers)):
+        return numbers
+    return [one if one == one else None for one in numbers]
 
 
 class _Shape:
