@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import mongoengine
@@ -133,6 +135,28 @@ def test_what_is_no_load_is_not_told(
     """What makes no document, copies one, or makes one of other data."""
     act(letter)
     assert loads.told == []
+
+
+@pytest.mark.parametrize("part", [(), ("title",)])
+def test_what_is_given_as_pymongo_gives_it_is_not_looked_at(
+    loads: Loads, letter: Letter, part: tuple[str, ...]
+) -> None:
+    """Each costs one call that passes it on, also of a load in part."""
+    Letter.objects.insert([Letter(title="b") for _ in range(9)])
+    calls: list[str] = []
+
+    def note(frame: FrameType, what: str, _: object) -> None:
+        if what == "call" and frame.f_globals["__name__"].startswith("lifecycle."):
+            calls.append(frame.f_code.co_name)
+
+    rows = Letter.objects.only(*part).no_cache().as_pymongo()
+    sys.setprofile(note)
+    try:
+        found = list(rows)
+    finally:
+        sys.setprofile(None)
+    assert len(found) == 10
+    assert calls == ["__getattr__", *["item"] * 11]  # find(); the last one says there are no more
 
 
 def test_of_a_load_in_part_the_part_is_told(loads: Loads, letter: Letter) -> None:

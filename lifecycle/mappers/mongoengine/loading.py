@@ -163,6 +163,8 @@ def item(watchers: Watchers, original: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(original)
     def item(self: Any, *args: Any) -> Any:
+        if self._as_pymongo:
+            return original(self, *args)
         collection = self._collection_obj
         if type(collection) is Tapped and type(collection.listener) is not Loaded:
             collection = collection.collection
