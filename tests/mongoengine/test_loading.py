@@ -210,6 +210,16 @@ def test_after_a_modify_of_a_document_what_is_stored_is_known(thing: Thing, reco
     assert saved(thing, records, size=6) == {"size": Change(5, 6)}
 
 
+def test_what_a_modify_discards_is_not_recorded(thing: Thing, records: Any) -> None:
+    """It loads all fields anew, whatever was assigned and not saved."""
+    thing.name, thing.inner.a, thing.anything = "unsaved", 2, None
+    records()
+    assert thing.modify(set__size=5)
+    assert (thing.name, thing.inner.a, thing.anything) == ("x", 1, {"k": [1]})
+    assert [dict(record.changes) for record in records()] == [{"size": Change(1, 5)}]
+    assert saved(thing, records, name="y") == {"name": Change("x", "y")}
+
+
 def test_a_document_switched_to_another_collection_is_unknown_there(
     thing: Thing, records: Any, mongo: Database[Any]
 ) -> None:

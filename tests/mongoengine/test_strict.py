@@ -8,9 +8,10 @@ from typing import Any
 import mongoengine
 import pytest
 from mongoengine import fields
+from pymongo.collection import Collection
 from pymongo.database import Database
 
-from lifecycle import UNKNOWN, Change, Lifecycle
+from lifecycle import ABSENT, UNKNOWN, Change, Lifecycle
 from lifecycle.audit.stores.memory import MemoryStore
 
 
@@ -52,6 +53,20 @@ def test_a_save_tells_what_it_has_overwritten(lifecycle: Lifecycle, mongo: Datab
     one.save()
     assert last(lifecycle).changes["height"] == Change(2, 3)
     assert mongo.ledge.find_one() == {"_id": "a", "h": 3, "tags": ["x", "y"]}
+
+
+def test_old_values_come_with_the_write(
+    lifecycle: Lifecycle, mongo: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same round trip: a save or a delete is one findAndModify, and nothing else is sent."""
+    one = changed_elsewhere(mongo)
+    for name in ("find", "find_one", "aggregate", "update_one", "delete_one"):
+        monkeypatch.delattr(Collection, name)
+    one.height = 2
+    one.save()
+    assert last(lifecycle).changes == {"height": Change(7, 2)}
+    one.delete()
+    assert last(lifecycle).changes["height"] == Change(2, ABSENT)
 
 
 def test_what_somebody_else_has_set_already_is_no_change(

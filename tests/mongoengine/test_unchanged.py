@@ -299,6 +299,7 @@ DOCUMENT: dict[str, Callable[[], Any]] = {
     ),
     "update, raw": lambda: ann().update(__raw__={"$set": {"s": 9}}),
     "modify": lambda: then(ann(), lambda one: one.modify(inc__seats=1)),
+    "modify, unsaved": lambda: then(changed(), lambda one: one.modify(inc__seats=1)),
     "modify, query": lambda: then(ann(), lambda one: one.modify({"seats": 6}, set__name="x")),
     "modify, never saved": lambda: Steamer(name="x").modify(set__name="y"),
     "reload": lambda: then(changed(), Steamer.reload),

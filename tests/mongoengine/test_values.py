@@ -208,6 +208,7 @@ class Pointing(mongoengine.Document):
     title = fields.StringField()
     any = fields.GenericReferenceField()
     several = fields.ListField(fields.GenericReferenceField())
+    lazy = fields.GenericLazyReferenceField()
     meta = {"collection": "pointing"}
 
 
@@ -226,11 +227,13 @@ def test_generic_references_are_compared_by_what_is_stored(
     one, other = Pointing(title="one").save(), Pointing(title="other").save()
     reference = {"_cls": "Pointing", "_ref": DBRef("pointing", other.id)}
     found = Pointing.objects.get(id=one.id)
-    found.any, found.several = other, [other]
+    found.any, found.several, found.lazy = other, [other], other
     monkeypatch.setattr(MongoClient, "_retry_internal", None)  # from here on nothing can be sent
     with pytest.raises(Veto):
         found.save()
-    assert told == [{"any": (None, reference), "several": ([], [reference])}]
+    assert told == [
+        {"any": (None, reference), "several": ([], [reference]), "lazy": (None, reference)}
+    ]
 
     son = {"_id": one.id, "title": "one", "any": reference, "several": [reference]}
     found = Pointing._from_son(son)
