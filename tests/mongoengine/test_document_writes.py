@@ -7,7 +7,7 @@ from typing import Any
 
 import mongoengine
 import pytest
-from mongoengine import fields
+from mongoengine import fields, signals
 
 from lifecycle import (
     ABSENT,
@@ -179,6 +179,26 @@ def test_hooks_run_for_every_document_of_an_insert(sale: Sale, records: Any) -> 
         ("post_persist", "z"),
         ("post_commit", "y"),
         ("post_commit", "z"),
+    ]
+    assert [one["size"] for one in changes(records)] == [Change(ABSENT, 7)] * 2
+
+
+def test_what_a_handler_of_a_signal_makes_of_an_insert_is_told_after_it(
+    sale: Sale, records: Any
+) -> None:
+    """mongoengine sends its own signal when the hooks before the write have run."""
+
+    def grow(sender: object, documents: list[Sale], **kwargs: object) -> None:
+        for one in documents:
+            one.size = 7
+
+    with signals.pre_bulk_insert.connected_to(grow, sender=Sale):
+        Sale.objects.insert([Sale(name="y"), Sale(name="z")])
+    sizes = [(moment, values.get("size")) for moment, _, values in Sale.told]
+    assert sizes == [
+        *[("pre_persist", None)] * 2,
+        *[("post_persist", Change(ABSENT, 7))] * 2,
+        *[("post_commit", Change(ABSENT, 7))] * 2,
     ]
     assert [one["size"] for one in changes(records)] == [Change(ABSENT, 7)] * 2
 

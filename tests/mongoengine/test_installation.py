@@ -16,7 +16,7 @@ from mongoengine import fields
 from mongoengine.base import BaseDocument
 from mongoengine.queryset.base import BaseQuerySet
 
-from lifecycle import Lifecycle, ReferenceOne, audited, pre_update
+from lifecycle import Lifecycle, ReferenceOne, audited, pre_persist, pre_update
 from lifecycle.audit.stores.memory import MemoryStore
 from lifecycle.errors import ConfigurationError, HistoryError, HookDefinitionError, InstallError
 from lifecycle.mappers.mongoengine import MongoengineMapper, patches
@@ -121,6 +121,36 @@ def test_an_abstract_class_can_be_installed_for_all_below_it(mongo: object, new:
     Crystal(code=uuid4()).save()
     assert len(list(lifecycle.history.find())) == 1
     lifecycle.uninstall(Base)
+
+
+class Signed(mongoengine.Document):
+    """Hooks and fields for all below it."""
+
+    name = fields.StringField()
+    meta = {"abstract": True}
+
+    @pre_persist
+    def sign(self) -> None:
+        self.name += f" of {type(self).__name__}"
+
+
+class SignedEarly(Signed):
+    meta = {"allow_inheritance": True}
+
+
+def test_hooks_of_an_abstract_class_are_those_of_all_below_it(lifecycle: Lifecycle) -> None:
+    """Of classes that were defined before it was installed, and of later ones."""
+
+    class SignedLate(Signed):
+        pass
+
+    class SignedChild(SignedEarly):
+        pass
+
+    for cls in (SignedEarly, SignedLate, SignedChild):
+        cls(name="x").save()
+    names = [record.changes.new("name") for record in lifecycle.history.find(newest_first=False)]
+    assert names == ["x of SignedEarly", "x of SignedLate", "x of SignedChild"]
 
 
 @pytest.mark.parametrize(
