@@ -98,6 +98,32 @@ class TestRecords:
         assert changes["Tag", "1"]["posts"] == edit({"1"})
         assert "posts" not in changes["Tag", "2"]
 
+    def test_a_member_that_an_earlier_flush_has_deleted_does_not_go_again(
+        self, models: Any, factory: Any, recorded: Recorded
+    ) -> None:
+        """The collection has it until it is loaded again; SQLAlchemy passes it over."""
+        with factory.begin() as session:
+            post, tag = session.get_one(models.Post, 1), session.get_one(models.Tag, 1)
+            assert tag.posts == {post}
+            session.delete(post)
+            session.flush()
+            assert tag.posts == {post}
+            session.delete(tag)
+        assert recorded()[3:] == [
+            ("update", "Tag", "1", {"posts": edit(removed={"1"})}),
+            (
+                "delete",
+                "Post",
+                "1",
+                {
+                    "id": Change(1, ABSENT),
+                    "name": Change(None, ABSENT),
+                    "tags": edit(removed={"1"}),
+                },
+            ),
+            ("delete", "Tag", "1", {"id": Change(1, ABSENT)}),
+        ]
+
     def test_a_member_that_comes_and_one_that_goes_are_updates_of_both_ends(
         self, models: Any, factory: Any, recorded: Recorded
     ) -> None:

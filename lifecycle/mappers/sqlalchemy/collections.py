@@ -118,8 +118,10 @@ def memberships(
 ) -> dict[State, dict[str, Membership]]:
     """What a flush did to the collections of these objects, and to the other end of each.
 
-    It asks for the histories that the flush itself has worked through.
+    It asks for the histories that the flush itself has worked through, and leaves out what that
+    leaves out: members that are not in the session, for they are gone.
     """
+    there = context.session._contains_state
     found: dict[State, dict[str, Membership]] = {}
 
     def of(state: State, name: str) -> Membership:
@@ -135,7 +137,7 @@ def memberships(
             gone = history.non_added() if is_delete else history.deleted
             for members, kind in ((added, "added"), (gone, "removed")):
                 for member in members or ():
-                    if member is not None:
+                    if member is not None and there(member):
                         getattr(of(state, one.name), kind).add(key_of(member))
                         for name in one.reverse:
                             getattr(of(member, name), kind).add(key_of(state))
