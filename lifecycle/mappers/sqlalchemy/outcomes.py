@@ -82,10 +82,9 @@ class Outcomes:
     def _all(
         self, context: UOWTransaction, in_columns: bool
     ) -> tuple[list[Done], list[DoneToMany]]:
-        kinds = list(self._kinds(context))
         replaced: _AllReplaced = {}
         written: list[_Kind] = []
-        for kind in kinds:
+        for kind in self._kinds(context):
             if kind.operation is not Operation.DELETE or not kind.only_listed:
                 written.append(kind)
                 continue
